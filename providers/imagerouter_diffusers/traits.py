@@ -1,0 +1,143 @@
+"""What a model is, read from its configuration files alone, before anything is loaded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from imagerouter_diffusers.discovery import BUILTIN_FOLDER, INDEX, Source, read_json
+from imagerouter_diffusers.headers import FileKind, kind_of
+
+_SCHEDULER = "scheduler/scheduler_config.json"
+_SD1_SCHEDULER = {
+    "beta_start": 0.00085,
+    "beta_end": 0.012,
+    "beta_schedule": "scaled_linear",
+    "num_train_timesteps": 1000,
+    "steps_offset": 1,
+    "clip_sample": False,
+    "set_alpha_to_one": False,
+    "timestep_spacing": "leading",
+}
+
+
+@dataclass(frozen=True)
+class Traits:
+    """The facts that decide what a model can do and how it must be driven."""
+
+    pipeline: str
+    """Class name, as in ``model_index.json``."""
+    scheduler: str = ""
+    scheduler_config: dict[str, Any] | None = None
+    width: int = 1024
+    height: int = 1024
+    multiple: int = 16
+    """Sizes that the model itself can draw are multiples of it."""
+    max_scale: float = 4.0
+    """Largest area it draws well, as a multiple of its native one; beyond, the picture is resized."""
+    min_scale: float = 0.0
+    """Smallest such area, for models that lose their subject on small canvases."""
+    input_channels: int = 4
+    repo: str | None = None
+    """Hub repository that holds the configuration of a single checkpoint file of this kind."""
+
+    @property
+    def is_flow(self) -> bool:
+        return self.scheduler.startswith("FlowMatch")
+
+
+def _sd(pipeline: str, size: int, repo: str, channels: int = 4, **scheduler: Any) -> Traits:
+    return Traits(
+        pipeline=pipeline,
+        scheduler="PNDMScheduler",
+        scheduler_config=_SD1_SCHEDULER | scheduler,
+        width=size,
+        height=size,
+        multiple=8,
+        input_channels=channels,
+        repo=repo,
+    )
+
+
+FILE_TRAITS: dict[FileKind, Traits] = {
+    FileKind.SD1: _sd("StableDiffusionPipeline", 512, "stable-diffusion-v1-5/stable-diffusion-v1-5"),
+    FileKind.SD1_INPAINT: _sd(
+        "StableDiffusionInpaintPipeline", 512, "stable-diffusion-v1-5/stable-diffusion-inpainting", 9
+    ),
+    FileKind.SD2: _sd(
+        "StableDiffusionPipeline", 768, "stabilityai/stable-diffusion-2-1", prediction_type="v_prediction"
+    ),
+    FileKind.SDXL: _sd("StableDiffusionXLPipeline", 1024, "stabilityai/stable-diffusion-xl-base-1.0"),
+    FileKind.SDXL_INPAINT: _sd(
+        "StableDiffusionXLInpaintPipeline", 1024, "diffusers/stable-diffusion-xl-1.0-inpainting-0.1", 9
+    ),
+    FileKind.SD3: Traits(
+        "StableDiffusion3Pipeline",
+        "FlowMatchEulerDiscreteScheduler",
+        repo="stabilityai/stable-diffusion-3-medium-diffusers",
+        input_channels=16,
+    ),
+    FileKind.FLUX: Traits(
+        "FluxPipeline",
+        "FlowMatchEulerDiscreteScheduler",
+        repo="black-forest-labs/FLUX.1-dev",
+        input_channels=16,
+    ),
+}
+
+
+def traits_of(source: Source) -> Traits | None:
+    """``None`` for something that turns out to be no pipeline."""
+    if source.path is None:
+        return Traits("")
+    if source.is_file:
+        kind = kind_of(source.path) if source.path.suffix != ".ckpt" else FileKind.SD1
+        given = folder_traits(Path(source.config).expanduser()) if source.config else None
+        return given or FILE_TRAITS.get(kind)
+    traits = folder_traits(source.path)
+    if traits is not None and source.path == BUILTIN_FOLDER:
+        # Trained on canvases of this one area: elsewhere it loses or doubles its subject.
+        return replace(traits, multiple=32, max_scale=1.05, min_scale=0.85)
+    return traits
+
+
+def folder_traits(folder: Path) -> Traits | None:
+    index = read_json(folder / INDEX)
+    name = index.get("_class_name")
+    if isinstance(name, list):
+        name = name[-1]
+    if not isinstance(name, str):
+        return None
+    scheduler = index.get("scheduler")
+    unet = read_json(folder / "unet" / "config.json")
+    denoiser = unet or read_json(folder / "transformer" / "config.json")
+    factor = _vae_factor(folder)
+    width, height = _native(denoiser, factor)
+    return Traits(
+        pipeline=name,
+        scheduler=str(scheduler[-1]) if isinstance(scheduler, list) else "",
+        scheduler_config=dict(read_json(folder / _SCHEDULER)),
+        width=width,
+        height=height,
+        multiple=factor if unet else factor * 2,
+        input_channels=_int(denoiser.get("in_channels"), 4),
+    )
+
+
+def _vae_factor(folder: Path) -> int:
+    vae = read_json(folder / "vae" / "config.json")
+    channels = vae.get("block_out_channels") or vae.get("encoder_block_out_channels")
+    return 2 ** (len(channels) - 1) if isinstance(channels, list) else 8
+
+
+def _native(denoiser: dict[str, Any], factor: int) -> tuple[int, int]:
+    size = denoiser.get("sample_size")
+    if isinstance(size, list) and len(size) == 2:
+        return _int(size[1], 64) * factor, _int(size[0], 64) * factor
+    side = size * factor if isinstance(size, int) else 1024
+    return side, side
+
+
+def _int(value: Any, default: int) -> int:
+    return value if isinstance(value, int) else default

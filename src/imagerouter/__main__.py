@@ -1,0 +1,5 @@
+"""``python -m imagerouter`` is ``imagerouter``."""
+
+from imagerouter.cli import main
+
+main()

@@ -1,0 +1,76 @@
+"""Every failure leaves the house in OpenAI's shape, and none with a traceback or a path in it."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import structlog
+from litestar import Request, Response
+from litestar.exceptions import HTTPException, MethodNotAllowedException
+
+from imagerouter.errors import (
+    ImageRouterError,
+    InternalError,
+    InvalidRequestError,
+    NotFoundError,
+    RequestTooLargeError,
+)
+from imagerouter.openai import response
+
+log = structlog.get_logger(__name__)
+
+
+class MethodNotAllowedError(InvalidRequestError):
+    """The route exists, but not for this method."""
+
+    status = 405
+    code = "method_not_allowed"
+
+
+def headers_for(error: ImageRouterError) -> dict[str, str]:
+    """``retry-after`` where waiting helps; everywhere else SDKs are told not to send the job again.
+
+    Both OpenAI SDKs repeat every 408, 409, 429 and 5xx twice by themselves, after our own fallback.
+    """
+    if error.retry_after is not None:
+        return {"retry-after": str(math.ceil(error.retry_after))}
+    return {"x-should-retry": "false"}
+
+
+def answer(error: ImageRouterError, headers: dict[str, str] | None = None) -> Response[bytes]:
+    return Response(
+        response.error_body(error),
+        status_code=error.status,
+        media_type="application/json",
+        headers={**headers_for(error), **(headers or {})},
+    )
+
+
+def _own(_: Request[Any, Any, Any], error: ImageRouterError) -> Response[bytes]:
+    return answer(error)
+
+
+def _http(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
+    """Litestar's own refusals: no route, wrong method, body too large."""
+    method, path = request.method, request.url.path
+    if isinstance(error, MethodNotAllowedException):
+        known: ImageRouterError = MethodNotAllowedError(f"{path} does not take {method}")
+    elif error.status_code == 404:
+        known = NotFoundError(f"There is no {method} {path}; the API is described at /docs")
+    elif error.status_code == 413:
+        limit = request.app.state.engine.config.limits.max_body
+        known = RequestTooLargeError(f"The body is larger than {limit} bytes (`limits.max_body`)")
+    elif error.status_code < 500:
+        known = InvalidRequestError(error.detail)
+    else:
+        return _defect(request, error)
+    return answer(known)
+
+
+def _defect(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    log.error("request.defect", path=request.url.path, exc_info=error)
+    return answer(InternalError("An internal error occurred; the server's log says more"))
+
+
+HANDLERS: Any = {ImageRouterError: _own, HTTPException: _http, Exception: _defect}

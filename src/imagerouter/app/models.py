@@ -1,0 +1,33 @@
+"""``GET /v1/models`` and ``GET /v1/models/{id}``."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from litestar import Request, get
+from litestar.params import Parameter
+
+from imagerouter.engine import Engine
+from imagerouter.errors import ModelNotFoundError
+from imagerouter.openai import describe
+from imagerouter.suggest import did_you_mean
+
+
+@get("/models", summary="All models", tags=["models"])
+async def list_models(request: Request[Any, Any, Any]) -> dict[str, Any]:
+    engine: Engine = request.app.state.engine
+    snapshots = engine.fleet.snapshots
+    return {"object": "list", "data": [describe(model, snapshots) for model in engine.catalogue.models]}
+
+
+@get("/models/{model_id:path}", summary="One model", tags=["models"])
+async def retrieve_model(
+    request: Request[Any, Any, Any], model_id: Annotated[str, Parameter(description="Name, slashes allowed")]
+) -> dict[str, Any]:
+    engine: Engine = request.app.state.engine
+    name = model_id.strip("/")
+    model = engine.catalogue.resolve(name)
+    if model is None:
+        hint = did_you_mean(name, engine.catalogue.names())
+        raise ModelNotFoundError(f"The model `{name}` does not exist{hint}", param="model")
+    return describe(model, engine.fleet.snapshots)

@@ -1,0 +1,62 @@
+"""One Litestar application around one `Engine`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from litestar import Litestar, Router
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import ScalarRenderPlugin
+
+from imagerouter import __version__
+from imagerouter.app.errors import HANDLERS
+from imagerouter.app.health import live, ready, root
+from imagerouter.app.images import generations
+from imagerouter.app.models import list_models, retrieve_model
+from imagerouter.app.request_id import RequestId, send_request_id
+from imagerouter.config import Config
+from imagerouter.engine import Engine
+from imagerouter.loader import resolve
+from imagerouter.telemetry import configure
+
+
+def create_app(config: Config | None = None) -> Litestar:
+    """The ASGI application. Without a configuration it is loaded as ``imagerouter serve`` would."""
+    if config is None:
+        config = asyncio.run(resolve())
+        configure(config.server)
+    engine = Engine(config)
+
+    @asynccontextmanager
+    async def lifespan(_: Litestar) -> AsyncIterator[None]:
+        async with engine:
+            yield
+
+    api = [generations, list_models, retrieve_model]
+    app = Litestar(
+        # SDKs differ in whether their base URL ends in /v1, so both are served.
+        route_handlers=[Router("/v1", route_handlers=api), *api, live, ready, root],
+        lifespan=[lifespan],
+        exception_handlers=HANDLERS,
+        middleware=[RequestId()],
+        before_send=[send_request_id],
+        request_max_body_size=config.limits.max_body,
+        openapi_config=openapi_config(),
+        debug=False,
+        logging_config=None,
+    )
+    app.state.engine = engine
+    app.state.draining = False
+    return app
+
+
+def openapi_config() -> OpenAPIConfig:
+    return OpenAPIConfig(
+        title="imagerouter",
+        version=__version__,
+        description="OpenAI's images API in front of every image backend you run.",
+        path="/docs",
+        render_plugins=[ScalarRenderPlugin(path="/")],
+    )

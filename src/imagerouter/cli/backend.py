@@ -1,0 +1,127 @@
+"""Where a command's work is done: on a server, or by an engine in this process, with the same events."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+import httpx
+import msgspec
+
+from imagerouter.cli.options import local_config
+from imagerouter.engine import Engine
+from imagerouter.errors import ImageRouterError
+from imagerouter.http import make_client
+from imagerouter.openai import describe, interpret, response
+
+SILENCE_SECONDS = 60.0
+"""Servers send a comment every ten seconds while they have nothing to say."""
+
+
+class Backend(Protocol):
+    """What `generate` and `models` need of either kind."""
+
+    def events(self, fields: dict[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
+        """The payloads of a streamed call. A failure is raised."""
+
+    async def models(self) -> list[dict[str, Any]]:
+        """The models as ``/v1/models`` lists them."""
+
+
+@asynccontextmanager
+async def connect(server: str | None, config: Path | None) -> AsyncIterator[Backend]:
+    """The server at that address, or an engine of our own with every provider started."""
+    if server is not None:
+        url = api_url(server)
+        key = os.environ.get("IMAGEROUTER_API_KEY")
+        headers = {"authorization": f"Bearer {key}"} if key else {}
+        async with make_client(url, read_timeout=SILENCE_SECONDS, headers=headers) as client:
+            yield Remote(url, client)
+    else:
+        async with Engine(await local_config(config)) as engine:
+            await engine.fleet.settled()
+            yield Local(engine)
+
+
+def api_url(server: str) -> str:
+    """``host:8000``, ``http://host:8000`` or ``http://host:8000/v1/`` → the last, without its slash."""
+    url = (server if "://" in server else f"http://{server}").rstrip("/")
+    return url if url.endswith("/v1") else f"{url}/v1"
+
+
+class Local:
+    """An engine in this process."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    async def events(self, fields: dict[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
+        call = interpret({**fields, "stream": True, "stream_progress": True}, self._engine.config.limits)
+        async with aclosing(self._engine.events(call)) as events:
+            async for event in events:
+                for line in response.event(event).splitlines():
+                    if (payload := _payload(line)) is not None:
+                        yield payload
+
+    async def models(self) -> list[dict[str, Any]]:
+        snapshots = self._engine.fleet.snapshots
+        listed = [describe(model, snapshots) for model in self._engine.catalogue.models]
+        plain: list[dict[str, Any]] = msgspec.to_builtins(listed)
+        return plain
+
+
+class Remote:
+    """A running imagerouter."""
+
+    def __init__(self, url: str, client: httpx.AsyncClient) -> None:
+        self._url = url
+        self._client = client
+
+    async def events(self, fields: dict[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
+        body = {**fields, "stream": True, "stream_progress": True}
+        try:
+            async with self._client.stream("POST", "/images/generations", json=body) as answer:
+                if not answer.is_success:
+                    raise _failure(self._url, answer, await answer.aread())
+                async for line in answer.aiter_lines():
+                    if (payload := _payload(line.encode())) is not None:
+                        yield payload
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise _unreachable(self._url, error) from error
+
+    async def models(self) -> list[dict[str, Any]]:
+        try:
+            answer = await self._client.get("/models")
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise _unreachable(self._url, error) from error
+        try:
+            listed: list[dict[str, Any]] = msgspec.json.decode(answer.content)["data"]
+        except (msgspec.DecodeError, LookupError, TypeError):
+            raise _failure(self._url, answer, answer.content) from None
+        return listed
+
+
+def _payload(line: bytes) -> dict[str, Any] | None:
+    """What one line of a stream of server-sent events holds, if anything; an error in it is raised."""
+    if not line.startswith(b"data:"):
+        return None
+    payload: dict[str, Any] = msgspec.json.decode(line.removeprefix(b"data:"))
+    if "error" in payload:
+        raise ImageRouterError(payload["error"]["message"])
+    return payload
+
+
+def _unreachable(url: str, error: Exception) -> ImageRouterError:
+    if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
+        return ImageRouterError(f"no server answers at {url}; start one with `imagerouter serve`")
+    return ImageRouterError(f"{url}: {str(error) or type(error).__name__}")
+
+
+def _failure(url: str, answer: httpx.Response, body: bytes) -> ImageRouterError:
+    try:
+        return ImageRouterError(msgspec.json.decode(body)["error"]["message"])
+    except (msgspec.DecodeError, LookupError, TypeError):
+        return ImageRouterError(f"{url} answered HTTP {answer.status_code}, which is not what imagerouter says")

@@ -1,0 +1,142 @@
+"""``imagerouter generate``."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any
+
+import click
+
+from imagerouter.cli.backend import connect
+from imagerouter.cli.options import backend_options, chosen_server, json_option
+from imagerouter.cli.output import Output
+from imagerouter.cli.progress import Bars
+from imagerouter.errors import ImageRouterError
+
+IMAGE_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+def _lora(text: str) -> dict[str, Any]:
+    name, colon, weight = text.rpartition(":")
+    if not colon:
+        return {"name": text}
+    try:
+        return {"name": name, "weight": float(weight)}
+    except ValueError:
+        raise click.BadParameter(f"`{weight}` is not a weight; write it like `pixel-art:0.8`") from None
+
+
+@click.command(epilog="Example: imagerouter generate 'a lighthouse at dusk' --steps 30 --seed 7 -o lighthouse.png")
+@click.argument("prompt")
+@click.option(
+    "-o",
+    "--output",
+    default="image.png",
+    show_default=True,
+    metavar="FILE",
+    help="File to write, `-` for stdout; several pictures become FILE-1, FILE-2, …",
+)
+@click.option("-m", "--model", help="Model name from `imagerouter models`.")
+@click.option("-n", type=click.IntRange(1, 100), default=1, show_default=True, help="Number of pictures.")
+@click.option("--size", metavar="WxH", help="Pixels, such as 1024x1024.")
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="Picture i of n has seed + i.")
+@click.option("--steps", type=click.IntRange(1), help="Sampling steps.")
+@click.option("--cfg-scale", type=float, help="How closely to follow the prompt.")
+@click.option("--negative-prompt", metavar="TEXT", help="What the picture should not show.")
+@click.option("--sampler", help="Such as `dpmpp_2m` or `DPM++ 2M Karras`.")
+@click.option("--scheduler", help="Such as `karras`.")
+@click.option(
+    "--image",
+    "images",
+    type=IMAGE_FILE,
+    multiple=True,
+    metavar="FILE",
+    help="Picture to start from; may be given several times.",
+)
+@click.option("--mask", type=IMAGE_FILE, metavar="FILE", help="Picture whose transparent part is drawn anew.")
+@click.option("--strength", type=click.FloatRange(0, 1), help="How far the input picture may change.")
+@click.option(
+    "--lora",
+    "loras",
+    type=_lora,
+    multiple=True,
+    metavar="NAME[:WEIGHT]",
+    help="LoRA to apply; may be given several times.",
+)
+@click.option("--output-format", type=click.Choice(["png", "jpeg", "webp"]), help="Default: by the file's suffix.")
+@backend_options
+@json_option
+@click.pass_context
+def generate(context: click.Context, /, output: str, as_json: bool, **options: Any) -> None:
+    """Draw pictures of PROMPT and save them.
+
+    The work is done by the server that --server or IMAGEROUTER_URL names, or in this process without one.
+    """
+    server, config = chosen_server(context), options.pop("config")
+    options.pop("server")
+    destination = Output(output, options["n"])
+    destination.check(explicit_format=options["output_format"], as_json=as_json)
+    options["output_format"] = options["output_format"] or destination.format
+    pictures = asyncio.run(_draw(server, config, _fields(options), hidden=as_json))
+    saved = [_saved(picture, destination) for picture in pictures]
+    if as_json:
+        report = {"images": saved, "imagerouter": pictures[0]["imagerouter"]}
+        click.echo(json.dumps(report, indent=2, ensure_ascii=False))
+    else:
+        _tell(saved, pictures[0]["imagerouter"], destination)
+
+
+def _fields(options: dict[str, Any]) -> dict[str, Any]:
+    """The options as the body of a request: what wasn't given isn't in it."""
+    fields = {name: value for name, value in options.items() if value not in (None, ())}
+    if "loras" in fields:
+        fields["loras"] = list(fields["loras"])
+    if "images" in fields:
+        fields["images"] = [_encoded(path) for path in fields["images"]]
+    if "mask" in fields:
+        fields["mask"] = _encoded(fields["mask"])
+    return fields
+
+
+def _encoded(path: Path) -> str:
+    return base64.b64encode(path.read_bytes()).decode()
+
+
+async def _draw(
+    server: str | None, config: Path | None, fields: dict[str, Any], *, hidden: bool
+) -> list[dict[str, Any]]:
+    """The events with the finished pictures, in order."""
+    pictures = []
+    with Bars(fields["n"], hidden=hidden) as bars:
+        async with connect(server, config) as backend, aclosing(backend.events(fields)) as events:
+            async for event in events:
+                if event["type"] == "image_generation.progress":
+                    bars.update(event)
+                elif event["type"] == "image_generation.completed":
+                    pictures.append(event)
+    if len(pictures) != fields["n"]:
+        raise ImageRouterError(f"the connection ended after {len(pictures)} of {fields['n']} pictures")
+    return pictures
+
+
+def _saved(picture: dict[str, Any], destination: Output) -> dict[str, Any]:
+    data = base64.b64decode(picture["b64_json"])
+    return {
+        "path": destination.save(picture["image_index"], data),
+        "seed": picture["seed"],
+        "size": picture["size"],
+        "media_type": picture["media_type"],
+    }
+
+
+def _tell(saved: list[dict[str, Any]], report: dict[str, Any], destination: Output) -> None:
+    for image in saved:
+        source = f"{report['model']} on {report['provider']}"
+        line = f"{image['path']}  {image['size']}  seed {image['seed']}  {source}"
+        click.echo(line, err=destination.is_stdout)
+    if report["ignored"]:
+        click.echo(f"Ignored by {report['provider']}: {', '.join(report['ignored'])}", err=True)

@@ -1,0 +1,222 @@
+"""One job from plan to pictures: lease a slot, try, fall back where the taxonomy allows, never draw twice."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import structlog
+
+from imagerouter.catalogue import PublicModel
+from imagerouter.config import Limits
+from imagerouter.errors import (
+    GenerationError,
+    ImageRouterError,
+    ModelNotFoundError,
+    NoProviderError,
+    ProviderResponseError,
+    ProviderTimeoutError,
+    ProviderUnavailableError,
+)
+from imagerouter.fleet import Fleet
+from imagerouter.jobs import Attempt, Job, Outcome, Target
+from imagerouter.routing import Plan, plan
+from imagerouter.scheduler import Scheduler
+from imagerouter.suggest import did_you_mean
+from imagerouter.types import ImageRequest, Images, Progress
+
+log = structlog.get_logger(__name__)
+
+ProgressListener = Callable[[str | None, Progress], None]
+"""Called with the provider's name (``None`` while the job waits) and the progress."""
+
+
+@dataclass(slots=True)
+class _Run:
+    """The running totals of one job. Times are in seconds."""
+
+    job: Job
+    listen: ProgressListener
+    started: float
+    attempts: list[Attempt] = field(default_factory=list)
+    failures: list[ImageRouterError] = field(default_factory=list)
+    repeated: set[str] = field(default_factory=set)
+    """Targets that have had their one repetition."""
+    queued: float = 0.0
+
+    def may_repeat(self, target: Target, error: ImageRouterError) -> bool:
+        """Whether ``target`` gets a second chance; it gets only one."""
+        if not error.retry_same or target.name in self.repeated:
+            return False
+        self.repeated.add(target.name)
+        return True
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+class Dispatcher:
+    def __init__(self, fleet: Fleet, scheduler: Scheduler, limits: Limits) -> None:
+        self._fleet = fleet
+        self._scheduler = scheduler
+        self._limits = limits
+
+    async def run(self, job: Job, listen: ProgressListener = lambda *_: None) -> Outcome:
+        """Draw the job's images on the best target that manages to.
+
+        Raises the error that the client should see; its ``attempts`` tell what was tried. Cancelling the call
+        cancels the work, wherever it is.
+        """
+        run = _Run(job, listen, _now())
+        try:
+            async with asyncio.timeout(self._limits.total_timeout):
+                return await self._run(run)
+        except TimeoutError:
+            error: ImageRouterError = ProviderTimeoutError(
+                f"the request took longer than {self._limits.total_timeout:g} seconds"
+            )
+            error.attempts = tuple(run.attempts)
+            raise error from None
+        except ImageRouterError as error:
+            error.attempts = tuple(run.attempts)
+            raise
+
+    async def _run(self, run: _Run) -> Outcome:
+        refused: ImageRouterError | None = None
+        for model in self._models(run.job):
+            chosen = plan(run.job, model.targets, self._fleet.snapshots)
+            if not chosen.candidates:
+                refused = refused or self._refusal(model, chosen)
+                continue
+            outcome = await self._try_all(run, model, list(chosen.candidates))
+            if outcome is not None:
+                return outcome
+        raise _verdict(run.failures) or refused or NoProviderError("no model can serve this request")
+
+    def _models(self, job: Job) -> Iterator[PublicModel]:
+        """The model asked for, then the request's own fallback list."""
+        names: list[str | None] = list(job.models)
+        if job.model is not None or not names:
+            names.insert(0, job.model)
+        for name in names:
+            model = self._fleet.catalogue.resolve(name)
+            if model is None:
+                raise self._unknown(name)
+            yield model
+
+    def _unknown(self, name: str | None) -> ImageRouterError:
+        known = self._fleet.catalogue.names()
+        waiting = [f"`{m.name}`: {m.detail}" for m in self._fleet.members.values() if not m.ready]
+        if not known:
+            reasons = "; ".join(waiting) or "none is configured"
+            return NoProviderError(f"no provider offers a model right now ({reasons})")
+        if name is None:
+            return NoProviderError("the request names no model and there is no default")
+        hint = did_you_mean(name, known)
+        listed = ", ".join(f"`{n}`" for n in known[:20]) + (" …" if len(known) > 20 else "")
+        down = f" Not ready: {'; '.join(waiting)}." if waiting else ""
+        return ModelNotFoundError(f"The model `{name}` does not exist{hint}. Available: {listed}.{down}", param="model")
+
+    def _refusal(self, model: PublicModel, chosen: Plan) -> ImageRouterError:
+        if not chosen.refusals:
+            down = [f"`{m.name}`: {m.detail}" for m in self._fleet.members.values() if not m.ready]
+            reasons = "; ".join([*model.missing, *down]) or "it has no target"
+            return NoProviderError(f"no provider can serve `{model.name}` now ({reasons})")
+        return chosen.error(model.name)
+
+    async def _try_all(self, run: _Run, model: PublicModel, candidates: list[Target]) -> Outcome | None:
+        """Try candidates until one delivers; ``None`` when all have failed in a way that allows going on."""
+        while candidates:
+            waited = _now()
+            async with self._scheduler.lease(
+                candidates,
+                moved=lambda ahead: _tell_position(run, ahead),
+                ordered=bool(run.job.preferences.order),
+            ) as target:
+                run.queued += _now() - waited
+                try:
+                    return await self._attempt(run, model, target)
+                except ImageRouterError as error:
+                    self._note_failure(run, target, error)
+                    if run.may_repeat(target, error):
+                        continue
+                    if isinstance(error, ProviderUnavailableError):
+                        self._fleet.lost(target.provider, error.message)
+                    if not error.fallback or not run.job.preferences.allow_fallbacks:
+                        raise
+            candidates.remove(target)
+        return None
+
+    async def _attempt(self, run: _Run, model: PublicModel, target: Target) -> Outcome:
+        member = self._fleet.members[target.provider]
+        request = run.job.request_for(target, member.type)
+        started = _now()
+        images = await self._generate(run, target, request)
+        ended = _now()
+        run.attempts.append(Attempt(target.provider, target.model.id, True, round((ended - started) * 1000, 1)))
+        self._fleet.used(target.provider)
+        load = min(images.load_seconds, ended - started)
+        return Outcome(
+            job=run.job,
+            model=model.name,
+            target=target,
+            images=images.images,
+            applied=images.applied,
+            ignored=_ignored(run.job, target, request, images),
+            attempts=tuple(run.attempts),
+            queue_ms=run.queued * 1000,
+            load_ms=load * 1000,
+            render_ms=(ended - started - load) * 1000,
+            total_ms=(ended - run.started) * 1000,
+        )
+
+    async def _generate(self, run: _Run, target: Target, request: ImageRequest) -> Images:
+        provider = self._fleet.members[target.provider].provider
+        name = target.provider
+        try:
+            async with asyncio.timeout(provider.config.timeout) as deadline:
+                images = await provider.generate(request, lambda progress: run.listen(name, progress))
+        except ImageRouterError:
+            raise
+        except TimeoutError:
+            if not deadline.expired():
+                raise GenerationError(f"provider `{name}` timed out inside") from None
+            raise ProviderTimeoutError(
+                f"provider `{name}` took longer than {provider.config.timeout:g} seconds"
+            ) from None
+        except Exception:
+            log.exception("provider.defect", provider=name, job=run.job.id)
+            raise GenerationError(f"provider `{name}` failed unexpectedly") from None
+        if len(images.images) != request.n:
+            raise ProviderResponseError(
+                f"provider `{name}` returned {len(images.images)} images instead of {request.n}"
+            )
+        return images
+
+    def _note_failure(self, run: _Run, target: Target, error: ImageRouterError) -> None:
+        attempt = Attempt(target.provider, target.model.id, False, 0.0, reason=error.message, code=error.code)
+        run.attempts.append(attempt)
+        run.failures.append(error)
+        log.warning("attempt.failed", job=run.job.id, target=target.name, code=error.code, reason=error.message)
+
+
+def _tell_position(run: _Run, ahead: int) -> None:
+    run.listen(None, Progress(stage="queue", queue_position=ahead))
+
+
+def _ignored(job: Job, target: Target, request: ImageRequest, images: Images) -> frozenset[str]:
+    """What the client set and the picture doesn't show."""
+    undeclared = {name for name in job.params if name not in target.model.parameters and name != "prompt"}
+    return frozenset(undeclared | (images.ignored & (request.parameters | set(job.params))))
+
+
+def _verdict(failures: list[ImageRouterError]) -> ImageRouterError | None:
+    """One failure speaks for itself; several become a `NoProviderError` that lists them."""
+    if len(failures) <= 1:
+        return failures[0] if failures else None
+    if len({type(error) for error in failures}) == 1 and failures[0].status < 500:
+        return failures[-1]
+    reasons = "; ".join(error.message for error in failures)
+    return NoProviderError(f"every provider failed ({reasons})")

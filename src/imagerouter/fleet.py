@@ -1,0 +1,175 @@
+"""The live providers: started in the background, watched, taken out when they fail and back in when they return."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+
+from imagerouter.catalogue import Catalogue, build
+from imagerouter.config import Config
+from imagerouter.errors import ImageRouterError, ProviderUnavailableError
+from imagerouter.provider import Model, Provider, Status
+from imagerouter.registry import provider_class
+from imagerouter.routing import Snapshot
+from imagerouter.scheduler import Scheduler
+
+log = structlog.get_logger(__name__)
+
+WATCH_SECONDS = 10.0
+"""Between two looks at a provider's status; its models are listed again at every sixth."""
+FIRST_RETRY, LAST_RETRY = 0.5, 30.0
+"""Seconds between attempts to start a provider that isn't there, doubled each time."""
+CLOSE_SECONDS = 10.0
+
+
+@dataclass(slots=True, eq=False)
+class Member:
+    """One provider, with what is known of it."""
+
+    name: str
+    type: str
+    provider: Provider[Any]
+    ready: bool = False
+    tried: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set once the first attempt to start it is over, well or badly."""
+    detail: str = "starting"
+    status: Status = field(default_factory=lambda: Status(ready=False, detail="starting"))
+    models: tuple[Model, ...] = ()
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def snapshot(self) -> Snapshot:
+        return Snapshot(self.type, self.ready, self.detail, self.status.resident)
+
+
+class Fleet:
+    """Owns every provider from start to `aclose`, and keeps the catalogue and the scheduler's slots up to date."""
+
+    def __init__(self, config: Config, scheduler: Scheduler) -> None:
+        self._config = config
+        self._scheduler = scheduler
+        self.catalogue = Catalogue()
+        self.members = {
+            name: Member(name, entry.type, provider_class(entry.type)(name, entry.config))
+            for name, entry in config.providers.items()
+        }
+        self._watchers: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        """Start all providers in the background; a dead one keeps nobody waiting."""
+        self._rebuild()
+        self._watchers = [
+            asyncio.create_task(self._watch(member), name=f"watch {member.name}") for member in self.members.values()
+        ]
+
+    async def settled(self) -> None:
+        """Wait until each provider has started, or has failed to once."""
+        await asyncio.gather(*(member.tried.wait() for member in self.members.values()))
+
+    @property
+    def snapshots(self) -> dict[str, Snapshot]:
+        return {name: member.snapshot for name, member in self.members.items()}
+
+    @property
+    def ready(self) -> bool:
+        return any(member.ready for member in self.members.values())
+
+    def used(self, name: str) -> None:
+        """A job has just run there: look at once, since what is resident may have changed."""
+        self.members[name].wake.set()
+
+    def lost(self, name: str, reason: str) -> None:
+        """A request found the provider unreachable: no further job until it answers again."""
+        member = self.members[name]
+        if member.ready:
+            self._take_out(member, reason)
+            member.wake.set()
+
+    async def aclose(self) -> None:
+        for watcher in self._watchers:
+            watcher.cancel()
+        await asyncio.gather(*self._watchers, return_exceptions=True)
+        await asyncio.gather(*(self._close(member) for member in self.members.values()))
+
+    async def _close(self, member: Member) -> None:
+        try:
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await member.provider.aclose()
+        except Exception:
+            log.warning("provider.close_failed", provider=member.name, exc_info=True)
+
+    async def _watch(self, member: Member) -> None:
+        retry = FIRST_RETRY
+        while True:
+            if await self._attempt(member, self._start):
+                retry = FIRST_RETRY
+                await self._stay(member)
+            else:
+                await _wait(member.wake, retry)
+                retry = min(LAST_RETRY, retry * 2)
+
+    async def _stay(self, member: Member) -> None:
+        """Watch a provider that works, until it doesn't."""
+        rounds = 0
+        while member.ready:
+            await _wait(member.wake, WATCH_SECONDS)
+            rounds += 1
+            if member.ready:
+                await self._attempt(member, self._list if rounds % 6 == 0 else self._look)
+
+    async def _attempt(self, member: Member, action: Callable[[Member], Any]) -> bool:
+        try:
+            await action(member)
+        except ImageRouterError as error:
+            self._take_out(member, error.message)
+        except Exception:
+            log.exception("provider.failed", provider=member.name)
+            self._take_out(member, "failed unexpectedly; the server's log says more")
+        else:
+            return True
+        finally:
+            member.tried.set()
+        return False
+
+    async def _start(self, member: Member) -> None:
+        await member.provider.start()
+        await self._list(member)
+
+    async def _list(self, member: Member) -> None:
+        models = tuple(await member.provider.models())
+        if models != member.models:
+            member.models = models
+            self._rebuild()
+        await self._look(member)
+
+    async def _look(self, member: Member) -> None:
+        member.status = await member.provider.status()
+        if not member.status.ready:
+            raise ProviderUnavailableError(member.status.detail or "not ready")
+        self._scheduler.observe(member.name, member.status.resident)
+        if not member.ready:
+            member.ready, member.detail = True, ""
+            self._scheduler.open(member.name, member.provider.config.concurrency)
+            log.info("provider.ready", provider=member.name, type=member.type, models=len(member.models))
+
+    def _take_out(self, member: Member, reason: str) -> None:
+        if member.ready or reason != member.detail:
+            log.warning("provider.not_ready", provider=member.name, reason=reason)
+        member.ready, member.detail = False, reason
+        self._scheduler.close(member.name, lambda: ProviderUnavailableError(f"provider `{member.name}`: {reason}"))
+
+    def _rebuild(self) -> None:
+        self.catalogue = build(self._config, {member.name: member.models for member in self.members.values()})
+
+
+async def _wait(wake: asyncio.Event, seconds: float) -> None:
+    """Until ``wake`` is set or the time is over."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await wake.wait()
+    wake.clear()

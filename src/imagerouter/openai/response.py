@@ -1,0 +1,156 @@
+"""`Outcome` → bytes on the wire: the JSON body that every tested client accepts, and server-sent events.
+
+Base64 goes out as `msgspec.Raw`: it is copied into the body and never parsed or decoded. ``usage`` carries
+OpenAI's and OpenRouter's names at once, since each family of clients rejects an object without its own.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from imagerouter.errors import ImageRouterError
+from imagerouter.images import dimensions
+from imagerouter.jobs import Outcome
+from imagerouter.openai.request import Delivery
+from imagerouter.types import Image, Progress
+
+_encoder = msgspec.json.Encoder(enc_hook=lambda value: f"<{type(value).__name__}>")
+
+USAGE = {
+    "input_tokens": 0,
+    "output_tokens": 0,
+    "total_tokens": 0,
+    "input_tokens_details": {"image_tokens": 0, "text_tokens": 0},
+    "prompt_tokens": 0,
+    "completion_tokens": 0,
+}
+
+
+def _quoted(image: Image) -> msgspec.Raw:
+    return msgspec.Raw(b'"' + image.b64 + b'"')
+
+
+def _url(image: Image) -> msgspec.Raw:
+    """A data URL: it needs no storage, and every client that was tested reads it."""
+    return msgspec.Raw(b'"data:' + image.media_type.encode() + b";base64," + image.b64 + b'"')
+
+
+def _format(image: Image) -> str:
+    return image.media_type.removeprefix("image/")
+
+
+def body(outcome: Outcome, delivery: Delivery) -> bytes:
+    """The whole answer of a call without ``stream``."""
+    first = outcome.images[0]
+    answer: dict[str, Any] = {
+        "created": int(time.time()),
+        "data": [_datum(outcome, delivery, index) for index in range(len(outcome.images))],
+        "output_format": _format(first),
+        **_size(first),
+        "usage": USAGE,
+        "imagerouter": report(outcome, delivery),
+    }
+    return _encoder.encode(answer)
+
+
+def _datum(outcome: Outcome, delivery: Delivery, index: int) -> dict[str, Any]:
+    image = outcome.images[index]
+    picture = {"url": _url(image)} if delivery.as_url else {"b64_json": _quoted(image)}
+    return {**picture, "media_type": image.media_type, "seed": seed_of(outcome, index)}
+
+
+def seed_of(outcome: Outcome, index: int) -> int:
+    seed = outcome.job.params_for(outcome.target).get("seed", outcome.job.seed)
+    return int((seed + index) % 2**32)
+
+
+def _size(image: Image) -> dict[str, str]:
+    size = dimensions(image)
+    return {"size": f"{size[0]}x{size[1]}"} if size else {}
+
+
+def report(outcome: Outcome, delivery: Delivery) -> dict[str, Any]:
+    """How the pictures came about: the ``imagerouter`` object of every answer."""
+    applied = {name: value for name, value in outcome.applied.items() if name not in ("images", "mask")}
+    return {
+        "id": outcome.job.id,
+        "model": outcome.model,
+        "provider": outcome.target.provider,
+        "target": outcome.target.model.id,
+        "attempts": outcome.attempts,
+        "queue_ms": round(outcome.queue_ms, 1),
+        "load_ms": round(outcome.load_ms, 1),
+        "render_ms": round(outcome.render_ms, 1),
+        "overhead_ms": round(outcome.overhead_ms, 1),
+        "applied": applied,
+        "ignored": sorted({*outcome.ignored, *delivery.warnings}),
+    }
+
+
+def event(payload: dict[str, Any]) -> bytes:
+    """One server-sent event, named by the payload's own ``type``."""
+    return b"event: " + str(payload["type"]).encode() + b"\ndata: " + _encoder.encode(payload) + b"\n\n"
+
+
+def _picture_fields(image: Image, outcome_size: dict[str, str]) -> dict[str, Any]:
+    created = int(time.time())
+    return {
+        "b64_json": _quoted(image),
+        "media_type": image.media_type,
+        "created_at": created,
+        "created": created,
+        "background": "auto",
+        "quality": "auto",
+        "output_format": _format(image),
+        "size": outcome_size.get("size", "auto"),
+    }
+
+
+def partial(progress: Progress, number: int) -> dict[str, Any]:
+    """A preview on the way, as ``image_generation.partial_image``."""
+    assert progress.preview is not None
+    return {
+        "type": "image_generation.partial_image",
+        "partial_image_index": number,
+        "image_index": progress.image_index or 0,
+        **_picture_fields(progress.preview, _size(progress.preview)),
+    }
+
+
+def progressed(provider: str | None, progress: Progress) -> dict[str, Any]:
+    """A sign of life, only for clients that asked with ``stream_progress``."""
+    return {
+        "type": "image_generation.progress",
+        "provider": provider,
+        "stage": progress.stage,
+        "step": progress.step,
+        "steps": progress.steps,
+        "image_index": progress.image_index,
+        "queue_position": progress.queue_position,
+    }
+
+
+def completed(outcome: Outcome, delivery: Delivery) -> Iterator[dict[str, Any]]:
+    """One ``image_generation.completed`` per image, in order."""
+    for index, image in enumerate(outcome.images):
+        yield {
+            "type": "image_generation.completed",
+            "image_index": index,
+            "seed": seed_of(outcome, index),
+            **_picture_fields(image, _size(image)),
+            "usage": USAGE,
+            "imagerouter": report(outcome, delivery),
+        }
+
+
+def failed(error: ImageRouterError) -> dict[str, Any]:
+    """An error in mid-stream: both SDKs raise only for a payload with an ``error`` object."""
+    return {"type": "error", **error.body()}
+
+
+def error_body(error: ImageRouterError) -> bytes:
+    return _encoder.encode(error.body())

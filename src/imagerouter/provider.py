@@ -1,0 +1,111 @@
+"""The contract between the core and an adapter: all that the author of a provider has to read.
+
+An adapter is an importable package with one `Provider` subclass, named in the entry-point group
+``imagerouter.providers``. Test it with `imagerouter.testing.ProviderContract`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar, Generic, TypeVar
+
+import msgspec
+from pydantic import BaseModel, ConfigDict, Field
+
+from imagerouter.parameters import Descriptor
+from imagerouter.types import ImageRequest, Images, Operation, ProgressSink
+from imagerouter.units import Seconds
+
+
+class ProviderConfig(BaseModel):
+    """Keys that every provider has in YAML; an adapter's own ``Config`` adds to them."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    concurrency: int = Field(default=1, ge=1, le=1024, description="Jobs that run on it at the same time.")
+    timeout: Seconds = Field(default=600.0, description="How long one job may take, model load included.")
+
+
+class Model(msgspec.Struct, frozen=True, kw_only=True):
+    """One model of a provider, with what it can do."""
+
+    id: str
+    """The native name: exactly the string that comes back as `ImageRequest.model`."""
+    name: str | None = None
+    """The public name to offer it under; by default the file stem of ``id``."""
+    operations: frozenset[Operation] = frozenset({Operation.GENERATE})
+    parameters: dict[str, Descriptor] = {}
+    """Canonical parameters that this model honours, with their limits. What isn't here is ignored."""
+    width: int = 1024
+    """Native size in pixels, used when the client gives none, or only an aspect ratio."""
+    height: int = 1024
+    size_multiple: int = 8
+    """Sizes derived from an aspect ratio are rounded to it."""
+    description: str = ""
+    created: int = 0
+    """Unix time of the file, where it is known."""
+
+
+class Status(msgspec.Struct, frozen=True, kw_only=True):
+    """One snapshot of a provider, other people's work on the same backend included."""
+
+    ready: bool
+    detail: str = ""
+    """Why it isn't ready, in plain words."""
+    running: int = 0
+    queued: int = 0
+    resident: frozenset[str] = frozenset()
+    """Native names of the models that are loaded now."""
+
+
+C = TypeVar("C", bound=ProviderConfig)
+
+
+class Provider(ABC, Generic[C]):
+    """One configured backend.
+
+    Life: ``__init__`` (pure, no I/O) → `start` → any number of `models`, `status`, `generate` → `aclose`.
+    Methods may be called concurrently, `generate` at most ``config.concurrency`` times at once.
+    """
+
+    Config: ClassVar[type[ProviderConfig]] = ProviderConfig
+    requires: ClassVar[tuple[str, ...]] = ()
+    """Modules that it imports late and can't do without; the user is told which one isn't installed."""
+
+    def __init__(self, name: str, config: C) -> None:
+        self.name = name
+        self.config = config
+
+    @classmethod
+    async def discover(cls) -> dict[str, dict[str, Any]]:
+        """Backends of this type that are here without any configuration: provider name → its YAML keys.
+
+        Asked only when the server runs with no configuration file. Must answer within two seconds.
+        """
+        return {}
+
+    async def start(self) -> None:
+        """Get ready. Raises `ProviderUnavailableError` if the backend isn't there (yet).
+
+        Called again after a failure, and when a backend that was lost is looked for again.
+        """
+
+    @abstractmethod
+    async def models(self) -> list[Model]:
+        """The models that this backend has now. Cheap enough to be asked every minute."""
+
+    @abstractmethod
+    async def generate(self, request: ImageRequest, progress: ProgressSink) -> Images:
+        """Draw ``request.n`` images.
+
+        Cancelling the task cancels the job: stop the backend's work for *this* job (shielded and bounded in
+        time), then let `asyncio.CancelledError` out. Raises a class of `imagerouter.errors`, never a foreign one.
+        """
+
+    async def status(self) -> Status:
+        """The backend's state; by default ready if `models` answers."""
+        await self.models()
+        return Status(ready=True)
+
+    async def aclose(self) -> None:
+        """Give everything back. May be called twice, and after a `start` that failed."""

@@ -1,0 +1,62 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+CONFIG = """
+providers:
+  desk: {type: "imagerouter.testing:FakeProvider", models: [alpha, beta]}
+models:
+  alpha: {aliases: [dall-e-3]}
+server: {port: 0, log_format: json}
+"""
+
+Run = Callable[..., "subprocess.CompletedProcess[bytes]"]
+
+
+def environment(home: Path) -> dict[str, str]:
+    """No configuration or server of the person who runs the tests takes part."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("IMAGEROUTER_")}
+    return {**kept, "HOME": str(home), "XDG_CONFIG_HOME": str(home)}
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """Run ``imagerouter`` with these arguments in an empty folder that holds ``imagerouter.yaml``."""
+    (tmp_path / "imagerouter.yaml").write_text(CONFIG)
+
+    def _run(*arguments: str, **variables: str) -> "subprocess.CompletedProcess[bytes]":
+        return subprocess.run(
+            [sys.executable, "-m", "imagerouter", *arguments],
+            cwd=tmp_path,
+            env={**environment(tmp_path), **variables},
+            capture_output=True,
+            check=False,
+            timeout=120,
+        )
+
+    return _run
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of ``imagerouter serve`` in a process of its own."""
+    folder = tmp_path_factory.mktemp("server")
+    (folder / "imagerouter.yaml").write_text(CONFIG)
+    command = [sys.executable, "-m", "imagerouter", "serve", "--log-level", "info"]
+    with subprocess.Popen(command, cwd=folder, env=environment(folder), stderr=subprocess.PIPE) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            event = json.loads(line)
+            if event["event"] == "server.listening":
+                yield event["url"]
+                break
+        process.send_signal(signal.SIGTERM)
+        *_, last = process.stderr
+        assert json.loads(last)["event"] == "server.stopped"
+    assert process.returncode == 0

@@ -1,0 +1,214 @@
+"""Bad input gets an OpenAI-shaped 4xx that names the parameter; nothing leaks."""
+
+import asyncio
+import json
+from typing import Any
+
+import openai
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from imagerouter.config import Limits
+from imagerouter.errors import InvalidRequestError
+from imagerouter.openai import parse
+
+WRONG = [
+    ({"prompt": 5}, "prompt"),
+    ({"prompt": ""}, "prompt"),
+    ({"prompt": None}, "prompt"),
+    ({"prompt": ["a fox"]}, "prompt"),
+    ({"prompt": "x" * 32_001}, "prompt"),
+    ({"steps": "twenty"}, "steps"),
+    ({"steps": 0}, "steps"),
+    ({"steps": 1.5}, "steps"),
+    ({"steps": 10**30}, "steps"),
+    ({"num_inference_steps": "twenty"}, "num_inference_steps"),
+    ({"n": 0}, "n"),
+    ({"n": 11}, "n"),
+    ({"n": "2"}, "n"),
+    ({"n": True}, "n"),
+    ({"size": "huge"}, "size"),
+    ({"size": "100000x100000"}, "size"),
+    ({"size": "1x1"}, "size"),
+    ({"size": 512}, "size"),
+    ({"width": -5, "height": 64}, "width"),
+    ({"width": 64}, "height"),
+    ({"width": 999_999, "height": 999_999}, "width"),
+    ({"size": "64x64", "width": 32, "height": 64}, "size"),
+    ({"aspect_ratio": "wide"}, "aspect_ratio"),
+    ({"aspect_ratio": "1:0"}, "aspect_ratio"),
+    ({"seed": -2}, "seed"),
+    ({"seed": "lucky"}, "seed"),
+    ({"seed": 2**64}, "seed"),
+    ({"cfg_scale": -1}, "cfg_scale"),
+    ({"cfg_scale": 7, "guidance_scale": 8}, "guidance_scale"),
+    ({"sampler": 3}, "sampler"),
+    ({"quality": "best"}, "quality"),
+    ({"output_format": "svg"}, "output_format"),
+    ({"response_format": "xml"}, "response_format"),
+    ({"partial_images": 4}, "partial_images"),
+    ({"stream": "yes"}, "stream"),
+    ({"strength": 1.5}, "strength"),
+    ({"loras": [{"weight": 1}]}, "loras[0]"),
+    ({"loras": [{"name": "a", "weight": "much"}]}, "loras[0].weight"),
+    ({"image": "https://example.com/fox.png"}, "image"),
+    ({"image": "not base64!"}, "image"),
+    ({"image": "aGVsbG8gd29ybGQgaGVsbG8="}, "image"),
+    ({"mask": "aGVsbG8="}, "mask"),
+    ({"provider": "desk"}, "provider"),
+    ({"provider": {"only": "desk"}}, "provider.only"),
+    ({"model": ""}, "model"),
+]
+
+
+@pytest.mark.parametrize(("body", "param"), WRONG, ids=lambda value: json.dumps(value)[:50])
+def test_a_wrong_value_names_its_parameter(body: dict[str, Any], param: str) -> None:
+    with pytest.raises(InvalidRequestError) as caught:
+        parse(json.dumps({"prompt": "x", **body}).encode(), Limits())
+    assert caught.value.param == param
+    assert caught.value.status == 400
+    assert f"`{param}`" in caught.value.message
+
+
+BROKEN = [
+    b"",
+    b"a red circle",
+    b"[1, 2]",
+    b'"prompt"',
+    b'{"prompt": NaN}',
+    b'{"prompt": "x", "cfg_scale": Infinity}',
+    b'{"prompt": "x", "a": ' + b"[" * 200_000,
+    b'{"prompt": "\xff"}',
+    b'{"prompt": "x",}',
+]
+
+
+@pytest.mark.parametrize("raw", BROKEN, ids=lambda raw: repr(raw[:24]))
+async def test_a_body_that_is_no_json_object_is_a_400(running: Any, raw: bytes) -> None:
+    reply = await running.http.post("/v1/images/generations", content=raw)
+    assert reply.status_code == 400
+    assert set(reply.json()["error"]) == {"message", "type", "param", "code"}
+    assert reply.json()["error"]["type"] == "invalid_request_error"
+    assert reply.headers["x-should-retry"] == "false"
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    st.dictionaries(
+        st.sampled_from(
+            ["prompt", "n", "size", "seed", "image", "loras", "provider", "hires", "cfg", "x", "extra_body"]
+        ),
+        st.recursive(
+            st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20),
+            lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+        ),
+    )
+)
+def test_any_json_object_is_understood_or_refused(body: dict[str, Any]) -> None:
+    try:
+        call = parse(json.dumps(body).encode(), Limits())
+    except InvalidRequestError as error:
+        assert error.message
+    else:
+        assert call.job.prompt == body.get("prompt", (body.get("extra_body") or {}).get("prompt"))
+
+
+async def test_an_unknown_sampler_lists_the_valid_ones(running: Any) -> None:
+    error = (await running.draw(sampler="eulr")).json()["error"]
+    assert (error["param"], error["code"]) == ("sampler", "invalid_value")
+    assert "euler, euler_ancestral, dpmpp_2m" in error["message"]
+
+
+async def test_more_than_a_models_limit_is_the_clients_fault(running: Any) -> None:
+    reply = await running.draw(steps=180)
+    assert reply.status_code == 400
+    assert reply.json()["error"]["param"] == "steps"
+    assert "between 1 and 150" in reply.json()["error"]["message"]
+
+
+async def test_an_unknown_model_is_a_404_that_suggests_one(running: Any) -> None:
+    with pytest.raises(openai.NotFoundError) as caught:
+        await running.sdk.images.generate(model="fak", prompt="x")
+    assert caught.value.code == "model_not_found"
+    assert "did you mean `fake`?" in caught.value.message
+
+
+async def test_sdk_errors_are_the_right_exceptions_and_carry_the_parameter(running: Any) -> None:
+    with pytest.raises(openai.BadRequestError) as caught:
+        await running.sdk.images.generate(prompt="x", extra_body={"steps": "twenty"})
+    assert (caught.value.param, caught.value.code) == ("steps", "invalid_value")
+
+
+async def test_a_body_that_is_too_large_is_a_413(start: Any) -> None:
+    running = await start("limits: {max_body: 10kB}")
+    reply = await running.draw(prompt="x" * 20_000)
+    assert reply.status_code == 413
+    assert reply.json()["error"]["code"] == "request_too_large"
+
+
+async def test_unknown_routes_and_methods_are_answered_in_the_same_shape(running: Any) -> None:
+    for reply, status in (
+        (await running.http.get("/v1/nothing"), 404),
+        (await running.http.get("/v1/images/generations"), 405),
+        (await running.http.delete("/health/live"), 405),
+    ):
+        assert reply.status_code == status
+        assert set(reply.json()["error"]) == {"message", "type", "param", "code"}
+
+
+async def test_a_defect_in_an_adapter_leaks_nothing(running: Any) -> None:
+    running.fake().fail_with(RuntimeError("/home/someone/secret.py exploded"))
+    reply = await running.draw()
+    assert reply.status_code == 502
+    assert reply.json()["error"]["code"] == "generation_failed"
+    assert "secret" not in reply.text
+    assert "Traceback" not in reply.text
+
+
+async def test_a_provider_that_is_slow_is_given_up_on(start: Any) -> None:
+    running = await start("providers: {fake: {type: 'imagerouter.testing:FakeProvider', gated: true, timeout: 0.05}}")
+    reply = await running.draw()
+    assert reply.status_code == 504
+    assert reply.json()["error"]["code"] == "provider_timeout"
+    assert running.fake().cancelled
+
+
+async def test_the_whole_request_has_one_deadline(start: Any) -> None:
+    running = await start(
+        "providers: {fake: {type: 'imagerouter.testing:FakeProvider', gated: true}}\nlimits: {total_timeout: 50ms}"
+    )
+    assert (await running.draw()).status_code == 504
+    await running.fake().until(lambda: bool(running.fake().cancelled))
+
+
+async def test_a_provider_that_cant_be_reached_gets_no_further_job_until_it_is_back(start: Any) -> None:
+    running = await start(
+        "providers:\n  one: {type: 'imagerouter.testing:FakeProvider'}\n"
+        "  two: {type: 'imagerouter.testing:FakeProvider'}"
+    )
+    running.fake("one").down = "the power is out"
+    wishes = {"provider": {"order": ["one"]}}
+    reply = await running.draw(**wishes)
+    assert reply.json()["imagerouter"]["provider"] == "two"
+    tried = len(running.fake("one").calls)
+    assert (await running.draw(**wishes)).json()["imagerouter"]["provider"] == "two"
+    assert len(running.fake("one").calls) == tried
+    running.fake("one").down = None
+    while not running.engine.fleet.members["one"].ready:
+        await asyncio.sleep(0.01)
+    assert (await running.draw(**wishes)).json()["imagerouter"]["provider"] == "one"
+
+
+async def test_with_no_provider_up_the_server_answers_and_says_why(start: Any) -> None:
+    running = await start(
+        "providers: {fake: {type: 'imagerouter.testing:FakeProvider', fail: ProviderUnavailableError, fail_on: start}}"
+    )
+    assert (await running.http.get("/health/live")).status_code == 200
+    ready = await running.http.get("/health/ready")
+    assert ready.status_code == 503
+    assert "told to fail" in ready.json()["providers"]["fake"]["detail"]
+    reply = await running.draw()
+    assert reply.status_code == 503
+    assert reply.json()["error"]["code"] == "no_provider_available"
+    assert "told to fail" in reply.json()["error"]["message"]

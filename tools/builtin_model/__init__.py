@@ -1,0 +1,1 @@
+"""Trains and checks the small text-to-image model that ships with the diffusers provider."""

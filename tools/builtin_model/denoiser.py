@@ -1,0 +1,203 @@
+"""Trains the denoiser and the text encoder on pictures that are drawn afresh at every step."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from diffusers import UNet2DConditionModel
+from torch import Tensor, nn
+from transformers import CLIPTextModel, CLIPTokenizer
+
+from . import autoencoder, model, tokenizer
+from .landscapes import draw_any
+
+# Latent grids (rows, columns); one row in two is the native square.
+SIMPLE_SHARE = 0.45  # of all steps: shapes are learned sooner where they are the only thing that varies
+GRIDS = ((32, 32), (32, 32), (32, 32), (32, 32), (24, 40), (40, 24), (28, 36), (36, 28))
+EMPTY_CAPTIONS = 0.1
+# The text encoder collapses to one vector for all shapes when it learns as fast as the rest.
+TEXT_RATE = 0.03
+
+
+@dataclass(frozen=True)
+class Plan:
+    work: Path
+    steps: int
+    seed: int = 0
+    batch: int = 16
+    workers: int = 1
+    device: str = "cpu"
+    rate: float = 1.5e-3
+    save_every: int = 100
+
+
+class Nets(nn.Module):
+    def __init__(self, words: CLIPTokenizer) -> None:
+        super().__init__()
+        self.unet: UNet2DConditionModel = model.build_unet()
+        self.text: CLIPTextModel = model.build_text_encoder(words)
+
+
+class Trainer:
+    """One worker's share; all workers hold equal weights because they average every gradient."""
+
+    def __init__(self, plan: Plan, rank: int) -> None:
+        torch.manual_seed(plan.seed)
+        self.plan, self.rank, self.step = plan, rank, 0
+        self.device = torch.device(plan.device, rank) if plan.device == "cuda" else torch.device(plan.device)
+        self.words = tokenizer.reload(tokenizer.build())
+        self.nets = Nets(self.words).to(self.device, memory_format=torch.channels_last)
+        self.average = {name: value.detach().clone() for name, value in self.nets.state_dict().items()}
+        self.signal, self.noise = (table.to(self.device) for table in model.signal_and_noise())
+        rates = ((self.nets.unet, 1.0), (self.nets.text, TEXT_RATE))
+        groups = [{"params": [*net.parameters()], "share": share} for net, share in rates]
+        self.optimiser = torch.optim.AdamW(groups, plan.rate, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
+
+    def pictures(self) -> tuple[Tensor, Tensor]:
+        """Latents and token ids of this step: the same step always draws the same pictures."""
+        simple = self.step < SIMPLE_SHARE * self.plan.steps
+        rows, columns = Random(f"grid/{self.plan.seed}/{self.step}").choice(GRIDS[:1] if simple else GRIDS)
+        random = Random(f"pictures/{self.plan.seed}/{self.step}/{self.rank}")
+        scenes = [draw_any(random, columns * 8, rows * 8, simple) for _ in range(self.plan.batch)]
+        captions = ["" if random.random() < EMPTY_CAPTIONS else scene.caption for scene in scenes]
+        quarters = torch.from_numpy(np.stack([scene.quarter() for scene in scenes])).to(self.device)
+        latents = autoencoder.to_latents(quarters.permute(0, 3, 1, 2).float() / 255)
+        return latents.contiguous(memory_format=torch.channels_last), self.ids(captions)
+
+    def ids(self, captions: list[str]) -> Tensor:
+        batch = self.words(captions, padding="max_length", truncation=True, return_tensors="pt")
+        return batch.input_ids.to(self.device)
+
+    def loss(self) -> Tensor:
+        latents, ids = self.pictures()
+        torch.manual_seed(hash((self.plan.seed, self.step, self.rank)) % 2**31)
+        noise = torch.randn_like(latents)
+        t = self._times(len(latents))
+        signal, dirt = self.signal[t].view(-1, 1, 1, 1), self.noise[t].view(-1, 1, 1, 1)
+        hidden = self.nets.text(ids).last_hidden_state
+        guess = self.nets.unet(signal * latents + dirt * noise, t, encoder_hidden_states=hidden).sample
+        error = (guess - (signal * noise - dirt * latents)).square()
+        return (error * _centre_weight(error)).mean()
+
+    def _times(self, count: int) -> Tensor:
+        """Even over all steps, plus more where shape is decided: many more until shapes are known."""
+        t = torch.randint(0, model.TRAIN_STEPS, (count,), device=self.device)
+        middle = torch.randint(150, 800, (count,), device=self.device)
+        share = 0.6 if self.step < 0.6 * self.plan.steps else 0.25
+        return torch.where(torch.rand(count, device=self.device) < share, middle, t)
+
+    def advance(self) -> float:
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.plan.rate * group["share"] * _rate(self.step, self.plan.steps)
+        self.optimiser.zero_grad()
+        loss = self.loss()
+        loss.backward()
+        if self.plan.workers > 1:
+            _average_gradients(self.nets, self.plan.workers)
+        nn.utils.clip_grad_norm_(self.nets.parameters(), 1.0)
+        self.optimiser.step()
+        self.step += 1
+        self._follow()
+        return loss.item()
+
+    def _follow(self) -> None:
+        """The moving average of the weights is what ships; it starts short so early saves are usable."""
+        keep = min(0.998, (1 + self.step) / (10 + self.step))
+        with torch.no_grad():
+            for name, value in self.nets.state_dict().items():
+                if value.is_floating_point():
+                    self.average[name].lerp_(value, 1 - keep)
+
+    def save(self) -> None:
+        path = self.plan.work / "denoiser.pt"
+        state = {"nets": self.nets.state_dict(), "optimiser": self.optimiser.state_dict()}
+        more = {"average": self.average, "step": self.step, "vocabulary": self.words.get_vocab()}
+        torch.save({**state, **more}, path.with_suffix(".new"))
+        path.with_suffix(".new").replace(path)
+
+    def resume(self) -> None:
+        path = self.plan.work / "denoiser.pt"
+        if not path.exists():
+            return
+        state: dict[str, Any] = torch.load(path, map_location=self.device, weights_only=True)
+        if state["vocabulary"] != self.words.get_vocab():
+            raise ValueError(f"`{path}` knows other words than scenes now use: start in a new directory")
+        self.nets.load_state_dict(state["nets"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.average = {name: value.clone() for name, value in state["average"].items()}
+        self.step = state["step"]
+
+
+def _centre_weight(error: Tensor) -> Tensor:
+    """Objects mostly sit in the middle, and are the harder part; the weight depends on nothing else."""
+    rows, columns = error.shape[-2:]
+    y = torch.linspace(-1, 1, rows, device=error.device).view(-1, 1)
+    x = torch.linspace(-1, 1, columns, device=error.device).view(1, -1)
+    return 0.5 + 1.5 * torch.exp(-(x.square() + y.square()) / 0.4)
+
+
+def _rate(step: int, steps: int) -> float:
+    """Warm up over 100 steps, fall to a fiftieth over the last three tenths."""
+    return min(1.0, (step + 1) / 100, 0.02 + (1 - step / steps) / 0.3)
+
+
+def _average_gradients(nets: nn.Module, workers: int) -> None:
+    gradients = [p.grad for p in nets.parameters() if p.grad is not None]
+    flat = torch.cat([g.flatten() for g in gradients])
+    dist.all_reduce(flat)
+    flat /= workers
+    offset = 0
+    for gradient in gradients:
+        gradient.copy_(flat[offset : offset + gradient.numel()].view_as(gradient))
+        offset += gradient.numel()
+
+
+def work(rank: int, plan: Plan) -> None:
+    """One worker from start to end; also the whole of training when there is only one."""
+    if plan.workers > 1:
+        torch.set_num_threads(1)
+        rendezvous = f"file://{plan.work.resolve() / 'rendezvous'}"
+        backend = "nccl" if plan.device == "cuda" else "gloo"
+        dist.init_process_group(backend, init_method=rendezvous, rank=rank, world_size=plan.workers)
+    trainer = Trainer(plan, rank)
+    trainer.resume()
+    started, first, losses = time.monotonic(), trainer.step, []
+    while trainer.step < plan.steps:
+        losses.append(trainer.advance())
+        if rank == 0 and (trainer.step % plan.save_every == 0 or trainer.step == plan.steps):
+            trainer.save()
+            seconds = time.monotonic() - started
+            speed = (trainer.step - first) * plan.batch * plan.workers / seconds
+            mean = sum(losses) / len(losses)
+            print(f"denoiser {trainer.step}/{plan.steps} loss {mean:.4f} {speed:.0f} pictures/s", flush=True)
+            losses.clear()
+    if plan.workers > 1:
+        dist.destroy_process_group()
+
+
+def train(plan: Plan) -> None:
+    (plan.work / "rendezvous").unlink(missing_ok=True)
+    if plan.workers == 1:
+        work(0, plan)
+    else:
+        # Stopping this process must stop its workers too: daemons end with it, but only if it ends in order.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+        torch.multiprocessing.spawn(work, (plan,), nprocs=plan.workers, daemon=True)
+
+
+def trained(folder: Path) -> tuple[Nets, CLIPTokenizer, int]:
+    """The averaged weights of the last save."""
+    words = tokenizer.build()
+    nets = Nets(words)
+    state = torch.load(folder / "denoiser.pt", map_location="cpu", weights_only=True)
+    nets.load_state_dict(state["average"])
+    return nets, words, int(state["step"])

@@ -1,0 +1,82 @@
+"""A scene is a caption and a list of flat things; painting it needs no anti-aliasing tricks but size."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from .palette import Floats, Rgb
+from .shapes import Outline
+
+Picture = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Band:
+    """Full-width rows from `top` down to the next band, fading from one colour to another."""
+
+    top: float
+    above: Rgb
+    below: Rgb
+
+
+@dataclass(frozen=True)
+class Thing:
+    outline: Outline
+    colour: Rgb
+
+
+@dataclass
+class Scene:
+    """Coordinates are pixels of a `width` x `height` picture whatever size it is painted at."""
+
+    caption: str
+    width: int
+    height: int
+    bands: list[Band]
+    things: list[Thing] = field(default_factory=list)
+
+    def paint(self, scale: int = 1) -> Image.Image:
+        """The picture, `scale` times as large; edges are hard, so reduce it to smooth them."""
+        image = self._backdrop(scale)
+        draw = ImageDraw.Draw(image)
+        for thing in self.things:
+            points = _flat(thing.outline.points, scale)
+            if thing.outline.hole is None:
+                draw.polygon(points, fill=thing.colour)
+                continue
+            mask = Image.new("1", image.size)
+            cutter = ImageDraw.Draw(mask)
+            cutter.polygon(points, fill=1)
+            cutter.polygon(_flat(thing.outline.hole, scale), fill=0)
+            image.paste(thing.colour, mask=mask)
+        return image
+
+    def _backdrop(self, scale: int) -> Image.Image:
+        first = self.bands[0]
+        size = (self.width * scale, self.height * scale)
+        if len(self.bands) == 1 and first.above == first.below:
+            return Image.new("RGB", size, first.above)
+        column = np.zeros((size[1], 1, 3), np.uint8)
+        edges = [round(band.top * scale) for band in self.bands] + [size[1]]
+        for band, top, bottom in zip(self.bands, edges, edges[1:], strict=False):
+            fade = np.linspace(0, 1, max(bottom - top, 1))[: bottom - top, None]
+            column[top:bottom, 0] = np.array(band.above) * (1 - fade) + np.array(band.below) * fade
+        return Image.fromarray(column).resize(size, Image.Resampling.NEAREST)
+
+    def smooth(self) -> Image.Image:
+        """The picture as a person should see it, with soft edges."""
+        return self.paint(2).reduce(2)
+
+    def quarter(self) -> Picture:
+        """The 4x4 box means, which is all the latents need: a quarter of the work of `smooth`."""
+        return np.asarray(self.paint(1).reduce(4))
+
+
+def _flat(points: Floats, scale: int) -> list[float]:
+    # Pillow fills pixel centres, which lie half a pixel off the outline's own grid.
+    flat: list[float] = (points * scale - 0.5).ravel().tolist()
+    return flat
