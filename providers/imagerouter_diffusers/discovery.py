@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import structlog
+import yaml
 
 from imagerouter_diffusers import extra_paths, headers
 from imagerouter_diffusers.config import DiffusersConfig, ModelSource
@@ -64,8 +65,8 @@ class Library:
 
 def scan(config: DiffusersConfig) -> Library:
     """Configured models first, so that their names win over found ones."""
-    shared = extra_paths.read(Path(config.extra_model_paths)) if config.extra_model_paths else {}
     models, problems = _configured(config)
+    shared = _shared(config, problems)
     taken = {source.key for source in models.values()}
     for source in _found(config, shared):
         if source.key not in taken:
@@ -78,6 +79,16 @@ def scan(config: DiffusersConfig) -> Library:
         vaes=_vaes(_paths(config.vaes) + shared.get("vae", [])),
         problems=tuple(problems),
     )
+
+
+def _shared(config: DiffusersConfig, problems: list[str]) -> dict[str, list[Path]]:
+    if config.extra_model_paths is None:
+        return {}
+    try:
+        return extra_paths.read(Path(config.extra_model_paths).expanduser())
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        problems.append(f"`extra_model_paths` can't be read: {type(error).__name__}")
+        return {}
 
 
 def _configured(config: DiffusersConfig) -> tuple[dict[str, Source], list[str]]:
@@ -123,19 +134,30 @@ def _paths(folders: list[str]) -> list[Path]:
 
 
 def _in_folder(folder: Path, *, allow_pickle: bool) -> Iterator[Source]:
-    for parent, subfolders, files in os.walk(folder, followlinks=True):
-        here = Path(parent)
+    for here, subfolders, files in _walk(folder):
         if INDEX in files:
             # Its subfolders hold the parts of this pipeline, which aren't models of their own.
             subfolders.clear()
             yield Source(here.name, here)
             continue
-        subfolders.sort()
-        for file in sorted(files):
+        for file in files:
             path = here / file
             suffix = path.suffix.lower()
             if (suffix in _SAFE and headers.kind_of(path).is_pipeline) or (allow_pickle and suffix == ".ckpt"):
                 yield Source(path.stem, path)
+
+
+def _walk(folder: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
+    """Like `os.walk`, in order of names, through links, but never in circles."""
+    seen: set[str] = set()
+    for parent, subfolders, files in os.walk(folder, followlinks=True):
+        real = os.path.realpath(parent)
+        if real in seen:
+            subfolders.clear()
+            continue
+        seen.add(real)
+        subfolders.sort()
+        yield Path(parent), subfolders, sorted(files)
 
 
 def _longer_name(source: Source) -> str:
@@ -177,10 +199,9 @@ def _files_by_stem(folders: list[Path]) -> dict[str, Path]:
     """Stem → file, and relative name without its ending → file, so that equal stems stay reachable."""
     found: dict[str, Path] = {}
     for folder in folders:
-        for parent, subfolders, files in os.walk(folder, followlinks=True):
-            subfolders.sort()
-            for file in sorted(files):
-                path = Path(parent) / file
+        for here, _, files in _walk(folder):
+            for file in files:
+                path = here / file
                 if path.suffix.lower() in _SAFE:
                     relative = path.relative_to(folder).with_suffix("").as_posix()
                     found.setdefault(path.stem if path.stem not in found else relative, path)

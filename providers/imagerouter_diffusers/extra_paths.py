@@ -19,6 +19,8 @@ _RESERVED = frozenset({"base_path", "is_default"})
 def read(path: Path) -> dict[str, list[Path]]:
     """Kind of file (``checkpoints``, ``loras``, …) → folders, first match wins."""
     document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    if not isinstance(document or {}, dict):
+        raise ValueError("not a mapping")  # noqa: TRY004 - the file is wrong, not a caller's type
     found: dict[str, list[Path]] = {}
     for section in (document or {}).values():
         if isinstance(section, dict):

@@ -87,6 +87,19 @@ def test_one_file_under_two_names_is_one_model(tmp_path: Path) -> None:
     assert set(look(folders=[str(tmp_path / "a"), str(tmp_path / "b"), str(tmp_path)]).models) == {"dream"}
 
 
+def test_folders_that_link_to_each_other_are_searched_once(tmp_path: Path) -> None:
+    safetensors(tmp_path / "a" / "dream.safetensors", SD1)
+    (tmp_path / "a" / "up").symlink_to(tmp_path)
+    assert set(look(folders=[str(tmp_path)]).models) == {"dream"}
+
+
+@pytest.mark.parametrize("text", [None, "a: [unclosed", "just text"])
+def test_a_path_file_that_can_not_be_read_is_a_problem_and_no_crash(tmp_path: Path, text: str | None) -> None:
+    if text is not None:
+        (tmp_path / "paths.yaml").write_text(text)
+    assert "extra_model_paths" in look(extra_model_paths=str(tmp_path / "paths.yaml")).problems[0]
+
+
 def test_a_configured_name_wins_over_the_files_own(tmp_path: Path) -> None:
     path = safetensors(tmp_path / "dream.safetensors", SD1)
     found = look(folders=[str(tmp_path)], models={"mine": str(path)}).models
