@@ -15,6 +15,8 @@ def resolve(device: str) -> str:
     # What these libraries have to say at import is not for a server's log.
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
+    # On cores that others use too, threads that wait by spinning make everything several times slower.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     import torch
 
     if device == "auto":

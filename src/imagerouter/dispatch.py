@@ -83,17 +83,32 @@ class Dispatcher:
             error.attempts = tuple(run.attempts)
             raise
 
+    async def admit(self, job: Job) -> list[tuple[PublicModel, Plan]]:
+        """The plans for ``job``, one per model that can serve it now; raises what keeps it from being served.
+
+        Nothing is queued yet. Right after the start it waits for providers that are still on their way.
+        """
+        try:
+            return self._plans(job)
+        except ImageRouterError:
+            if self._fleet.is_settled:
+                raise
+        await self._fleet.settled()
+        return self._plans(job)
+
+    def _plans(self, job: Job) -> list[tuple[PublicModel, Plan]]:
+        plans = [(model, plan(job, model.targets, self._fleet.snapshots)) for model in self._models(job)]
+        able = [(model, chosen) for model, chosen in plans if chosen.candidates]
+        if not able:
+            raise self._refusal(*plans[0])
+        return able
+
     async def _run(self, run: _Run) -> Outcome:
-        refused: ImageRouterError | None = None
-        for model in self._models(run.job):
-            chosen = plan(run.job, model.targets, self._fleet.snapshots)
-            if not chosen.candidates:
-                refused = refused or self._refusal(model, chosen)
-                continue
+        for model, chosen in await self.admit(run.job):
             outcome = await self._try_all(run, model, list(chosen.candidates))
             if outcome is not None:
                 return outcome
-        raise _verdict(run.failures) or refused or NoProviderError("no model can serve this request")
+        raise _verdict(run.failures)
 
     def _models(self, job: Job) -> Iterator[PublicModel]:
         """The model asked for, then the request's own fallback list."""
@@ -135,11 +150,12 @@ class Dispatcher:
                 moved=lambda ahead: _tell_position(run, ahead),
                 ordered=bool(run.job.preferences.order),
             ) as target:
-                run.queued += _now() - waited
+                started = _now()
+                run.queued += started - waited
                 try:
                     return await self._attempt(run, model, target)
                 except ImageRouterError as error:
-                    self._note_failure(run, target, error)
+                    self._note_failure(run, target, error, _now() - started)
                     if run.may_repeat(target, error):
                         continue
                     if isinstance(error, ProviderUnavailableError):
@@ -195,8 +211,15 @@ class Dispatcher:
             )
         return images
 
-    def _note_failure(self, run: _Run, target: Target, error: ImageRouterError) -> None:
-        attempt = Attempt(target.provider, target.model.id, False, 0.0, reason=error.message, code=error.code)
+    def _note_failure(self, run: _Run, target: Target, error: ImageRouterError, seconds: float) -> None:
+        attempt = Attempt(
+            target.provider,
+            target.model.id,
+            ok=False,
+            ms=round(seconds * 1000, 1),
+            reason=error.message,
+            code=error.code,
+        )
         run.attempts.append(attempt)
         run.failures.append(error)
         log.warning("attempt.failed", job=run.job.id, target=target.name, code=error.code, reason=error.message)
@@ -212,11 +235,9 @@ def _ignored(job: Job, target: Target, request: ImageRequest, images: Images) ->
     return frozenset(undeclared | (images.ignored & (request.parameters | set(job.params))))
 
 
-def _verdict(failures: list[ImageRouterError]) -> ImageRouterError | None:
+def _verdict(failures: list[ImageRouterError]) -> ImageRouterError:
     """One failure speaks for itself; several become a `NoProviderError` that lists them."""
-    if len(failures) <= 1:
-        return failures[0] if failures else None
-    if len({type(error) for error in failures}) == 1 and failures[0].status < 500:
+    if len({type(error) for error in failures}) == 1 and (len(failures) == 1 or failures[0].status < 500):
         return failures[-1]
-    reasons = "; ".join(error.message for error in failures)
+    reasons = "; ".join(dict.fromkeys(error.message for error in failures))
     return NoProviderError(f"every provider failed ({reasons})")

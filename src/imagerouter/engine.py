@@ -66,6 +66,10 @@ class Engine:
     def catalogue(self) -> Catalogue:
         return self.fleet.catalogue
 
+    async def admit(self, call: Call) -> None:
+        """Raise at once what is known to keep the call from being served, before anything is queued."""
+        await self._dispatcher.admit(call.job)
+
     async def run(self, call: Call, listen: ProgressListener = lambda *_: None) -> Outcome:
         """Draw the pictures of a call, in the format that it wants. Raises only `ImageRouterError`."""
         try:

@@ -72,6 +72,10 @@ class Fleet:
         await asyncio.gather(*(member.tried.wait() for member in self.members.values()))
 
     @property
+    def is_settled(self) -> bool:
+        return all(member.tried.is_set() for member in self.members.values())
+
+    @property
     def snapshots(self) -> dict[str, Snapshot]:
         return {name: member.snapshot for name, member in self.members.items()}
 

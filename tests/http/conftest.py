@@ -39,14 +39,15 @@ async def start() -> AsyncIterator[Start]:
     """``await start("YAML")`` gives a `Running` server that has settled."""
     async with AsyncExitStack() as stack:
 
-        async def _start(text: str = "") -> Running:
+        async def _start(text: str = "", settle: bool = True) -> Running:
             head = "" if "providers:" in text else "providers: {fake: {type: 'imagerouter.testing:FakeProvider'}}\n"
             config = load_text(head + text + ("" if "server:" in text else "\nserver: {port: 0}\n"))
             server = await stack.enter_async_context(listening(config))
             http = await stack.enter_async_context(httpx.AsyncClient(base_url=server.url, timeout=30))
             running = Running(server, http)
             stack.push_async_callback(running.sdk.close)
-            await server.engine.fleet.settled()
+            if settle:
+                await server.engine.fleet.settled()
             return running
 
         yield _start

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from imagerouter.config import Limits
 from imagerouter.errors import InvalidRequestError
 from imagerouter.openai import parse
+from imagerouter.testing import FakeProvider
 
 WRONG = [
     ({"prompt": 5}, "prompt"),
@@ -198,6 +199,29 @@ async def test_a_provider_that_cant_be_reached_gets_no_further_job_until_it_is_b
     while not running.engine.fleet.members["one"].ready:
         await asyncio.sleep(0.01)
     assert (await running.draw(**wishes)).json()["imagerouter"]["provider"] == "one"
+
+
+async def test_a_request_that_comes_before_the_providers_have_started_waits_for_them(
+    start: Any, monkeypatch: Any
+) -> None:
+    up = asyncio.Event()
+    monkeypatch.setattr(FakeProvider, "start", lambda self: up.wait())
+    running = await start(settle=False)
+    early = asyncio.create_task(running.draw())
+    assert (await running.http.get("/health/ready")).status_code == 503
+    assert not early.done()
+    up.set()
+    assert (await early).status_code == 200
+
+
+async def test_a_client_that_hangs_up_while_sending_disturbs_nobody(running: Any) -> None:
+    host, port = running.server.url.removeprefix("http://").split(":")
+    _, writer = await asyncio.open_connection(host, int(port))
+    writer.write(b"POST /v1/images/generations HTTP/1.1\r\nhost: x\r\ncontent-length: 1000\r\n\r\n{")
+    await writer.drain()
+    writer.close()
+    await writer.wait_closed()
+    assert (await running.draw()).status_code == 200
 
 
 async def test_with_no_provider_up_the_server_answers_and_says_why(start: Any) -> None:

@@ -55,10 +55,11 @@ async def test_a_request_that_cant_be_understood_is_a_plain_400_even_with_stream
         await stream(running, steps="many")
 
 
-async def test_an_unknown_model_is_told_inside_the_stream(running: Any) -> None:
-    with pytest.raises(openai.APIError) as caught:
+async def test_what_can_be_refused_at_once_has_its_own_status_even_with_stream(running: Any) -> None:
+    with pytest.raises(openai.NotFoundError):
         await stream(running, model="nobody")
-    assert caught.value.code == "model_not_found"
+    with pytest.raises(openai.BadRequestError):
+        await stream(running, sampler="eulr")
 
 
 async def test_the_stream_is_sent_as_events_that_no_proxy_buffers(running: Any) -> None:

@@ -54,6 +54,9 @@ def _own(_: Request[Any, Any, Any], error: ImageRouterError) -> Response[bytes]:
 def _http(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
     """Litestar's own refusals: no route, wrong method, body too large."""
     method, path = request.method, request.url.path
+    if error.status_code == 500 and "disconnected" in error.detail:
+        # The client hung up while it was sending; nobody reads this.
+        return Response(b"", status_code=499)
     if isinstance(error, MethodNotAllowedException):
         known: ImageRouterError = MethodNotAllowedError(f"{path} does not take {method}")
     elif error.status_code == 404:

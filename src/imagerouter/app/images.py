@@ -44,7 +44,8 @@ async def generations(request: Request[Any, Any, Any]) -> Response[Any]:
         raise ShuttingDownError("The server is shutting down", retry_after=5)
     headers = {"x-imagerouter-job": call.job.id}
     if call.delivery.stream:
-        # Status and headers go out before the first event, so an early error is an event too.
+        # Status and headers go out before the first event: what can be refused is refused before.
+        await engine.admit(call)
         return Stream(
             _stream(engine, call),
             media_type="text/event-stream",
