@@ -101,7 +101,7 @@ def describe(source: Source, traits: Traits, library: Library, config: Diffusers
     stamp = source.path.stat().st_mtime if source.path is not None else 0
     return Model(
         id=source.id,
-        name=source.id.rpartition("/")[2],
+        name=source.id.rpartition("/")[2] if source.id == source.repo else source.id,
         operations=able.operations,
         parameters=parameters(source, traits, able, library, config),
         width=traits.width,
@@ -116,7 +116,7 @@ def defaults(source: Source, traits: Traits, able: Signature) -> dict[str, Any]:
     """Values used where the client gives none."""
     if source.id == BUILTIN:
         return BUILTIN_DEFAULTS
-    if traits.pipeline.startswith(_CLIP) and not traits.pipeline.startswith(_OTHER_ENCODERS):
+    if traits.pipeline.startswith("StableDiffusion") and not traits.pipeline.startswith(_OTHER_ENCODERS):
         return _COMMON
     found = {"steps": able.arguments.get("num_inference_steps")}
     if "true_cfg_scale" in able.arguments:

@@ -1,4 +1,7 @@
-"""LoRAs: put on for one request, taken off after it, whatever happens in between."""
+"""LoRAs: put on for one request, taken off after it, whatever happens in between.
+
+One that isn't here, or doesn't fit, is no error of the client's: the next provider may have it.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from imagerouter import InvalidParameterError, Lora
+from imagerouter import Lora, ProviderRejectedError
 
 
 def find(name: str, known: Mapping[str, Path], index: int) -> Path:
@@ -15,7 +18,7 @@ def find(name: str, known: Mapping[str, Path], index: int) -> Path:
     plain = name.replace("\\", "/").removesuffix(".safetensors")
     path = known.get(plain) or known.get(plain.rpartition("/")[2])
     if path is None:
-        raise InvalidParameterError(f"there is no LoRA `{name}` on this provider", param=f"loras[{index}].name")
+        raise ProviderRejectedError(f"there is no LoRA `{name}` on this provider", param=f"loras[{index}].name")
     return path
 
 
@@ -27,7 +30,7 @@ def applied(pipe: Any, loras: tuple[Lora, ...], known: Mapping[str, Path]) -> It
         return
     paths = [find(lora.name, known, index) for index, lora in enumerate(loras)]
     if not hasattr(pipe, "load_lora_weights"):
-        raise InvalidParameterError("this model takes no LoRAs", param="loras")
+        raise ProviderRejectedError("this model takes no LoRAs", param="loras")
     try:
         for index, path in enumerate(paths):
             _put_on(pipe, path, index, loras[index].name)
@@ -43,6 +46,6 @@ def _put_on(pipe: Any, path: Path, index: int, name: str) -> None:
             str(path.parent), weight_name=path.name, adapter_name=f"lora{index}", local_files_only=True
         )
     except (ValueError, RuntimeError, KeyError) as error:
-        raise InvalidParameterError(f"LoRA `{name}` doesn't fit this model", param=f"loras[{index}].name") from error
+        raise ProviderRejectedError(f"LoRA `{name}` doesn't fit this model", param=f"loras[{index}].name") from error
     if not any(f"lora{index}" in names for names in pipe.get_list_adapters().values()):
-        raise InvalidParameterError(f"LoRA `{name}` doesn't fit this model", param=f"loras[{index}].name")
+        raise ProviderRejectedError(f"LoRA `{name}` doesn't fit this model", param=f"loras[{index}].name")

@@ -6,6 +6,8 @@ import asyncio
 from importlib.util import find_spec
 from typing import Any
 
+import msgspec
+
 from imagerouter import (
     GenerationError,
     Image,
@@ -16,6 +18,7 @@ from imagerouter import (
     Progress,
     ProgressSink,
     Provider,
+    ProviderRejectedError,
     ProviderUnavailableError,
     Status,
 )
@@ -68,6 +71,8 @@ class DiffusersProvider(Provider[DiffusersConfig]):
         if self._known[request.model][0].path is None:
             await self._download(request.model, progress)
         source, traits, model = self._known[request.model]
+        if request.operation not in model.operations:
+            raise ProviderRejectedError(f"model `{model.id}` can't {request.operation}", param=_cause(request))
         report = _Report(progress)
         used = settings.settle(request, source, traits)
         job = render.Job(request, source, traits, used, self._library, self.config, report)
@@ -136,12 +141,23 @@ class DiffusersProvider(Provider[DiffusersConfig]):
         for problem in library.problems:
             if problem not in self._library.problems:
                 log.warning("model_unavailable", provider=self.name, problem=problem)
-        known = {}
+        known: dict[str, tuple[Source, Traits, Model]] = {}
+        names: set[str | None] = set()
         for name, source in library.models.items():
             traits = traits_of(source)
-            if traits is not None and capabilities.is_offered(source, traits):
-                known[name] = (source, traits, capabilities.describe(source, traits, library, self.config))
+            if traits is None or not capabilities.is_offered(source, traits):
+                continue
+            model = capabilities.describe(source, traits, library, self.config)
+            if model.name in names:
+                # Two repositories of one name: the second is offered under its whole id.
+                model = msgspec.structs.replace(model, name=model.id)
+            names.add(model.name)
+            known[name] = (source, traits, model)
         return library, known
+
+
+def _cause(request: ImageRequest) -> str:
+    return "mask" if request.mask is not None else "images" if request.images else "prompt"
 
 
 def _not_installed() -> str | None:

@@ -152,13 +152,13 @@ def _vae(job: Job, resident: Resident) -> Any:
         return None
     if name not in resident.vaes:
         if name not in job.library.vaes:
-            raise InvalidParameterError(f"there is no VAE `{name}` on this provider", param="vae")
+            raise ProviderRejectedError(f"there is no VAE `{name}` on this provider", param="vae")
         try:
             resident.vaes[name] = loading.load_vae(resident.pipe, job.library.vaes[name])
         except (OSError, ValueError, RuntimeError, KeyError) as error:
             if failures.is_out_of_memory(error):
                 raise
-            raise InvalidParameterError(f"VAE `{name}` doesn't fit this model", param="vae") from error
+            raise ProviderRejectedError(f"VAE `{name}` doesn't fit this model", param="vae") from error
         resident.measure()
     return resident.vaes[name]
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import Any
 
-from imagerouter import InvalidParameterError
+from imagerouter import InvalidParameterError, ProviderRejectedError
 from imagerouter.samplers import SCHEDULERS
 from imagerouter_diffusers.traits import Traits
 
@@ -106,6 +106,9 @@ def available(traits: Traits) -> dict[str, Row]:
             for name, row in FLOW_TABLE.items()
             if name == "euler" or traits.pipeline.startswith("StableDiffusion3")
         }
+    if traits.pipeline.startswith("LatentConsistency"):
+        # These pipelines speak to their own scheduler class only.
+        return {"lcm": TABLE["lcm"]}
     if not _can_exchange(traits):
         return {}
     return {name: row for name, row in TABLE.items() if row.needs is None or find_spec(row.needs)}
@@ -144,7 +147,7 @@ def default(traits: Traits) -> Choice:
 
 
 def choose(traits: Traits, sampler: str | None, scheduler: str | None) -> Choice:
-    """The pair for a request, or `InvalidParameterError`."""
+    """The pair for a request; raises if it can't be had."""
     usual = default(traits)
     if sampler is None and scheduler is None:
         return usual
@@ -157,7 +160,8 @@ def choose(traits: Traits, sampler: str | None, scheduler: str | None) -> Choice
     row = rows[name]
     offered = _schedules_of(row)
     if scheduler is not None and scheduler not in offered:
-        raise InvalidParameterError(
+        # Another backend may well have this pair.
+        raise ProviderRejectedError(
             f"scheduler `{scheduler}` doesn't go with sampler `{name}`, which takes {', '.join(offered)}",
             param="scheduler",
         )

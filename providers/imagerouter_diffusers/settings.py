@@ -24,6 +24,8 @@ class Settings:
     strength: float
     clip_skip: int
     negative_prompt: str
+    takes_plain_steps: bool = False
+    """Whether the pipeline itself runs all its steps at every strength."""
 
     @property
     def is_guided(self) -> bool:
@@ -33,6 +35,8 @@ class Settings:
     def schedule(self) -> Schedule:
         if self.operation is Operation.GENERATE or self.strength == 0:
             return Schedule(self.steps, 1.0, self.steps)
+        if self.takes_plain_steps:
+            return Schedule(self.steps, self.strength, self.steps)
         return schedule(self.steps, self.strength)
 
 
@@ -52,6 +56,7 @@ def settle(request: ImageRequest, source: Source, traits: Traits) -> Settings:
         strength=float(_given(request.strength, default_strength)),
         clip_skip=request.clip_skip or 1,
         negative_prompt=request.negative_prompt or "",
+        takes_plain_steps=traits.pipeline.startswith("LatentConsistency"),
     )
 
 

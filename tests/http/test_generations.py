@@ -85,6 +85,12 @@ async def test_canonical_parameters_reach_the_provider_and_aliases_mean_the_same
         assert (request.sampler, request.scheduler, request.strength) == ("dpmpp_2m", "karras", None)
 
 
+async def test_guidance_scale_beside_true_cfg_scale_is_distilled_guidance(running: Any) -> None:
+    await running.draw(true_cfg_scale=4, guidance_scale=3.5)
+    (request,) = running.fake().requests
+    assert (request.cfg_scale, request.guidance) == (4, 3.5)
+
+
 async def test_what_has_no_effect_is_listed_and_what_was_used_is_told(running: Any) -> None:
     told = (await running.draw(clip_skip=2, vae="x", wavelength=3, steps=6, n=1)).json()["imagerouter"]
     assert told["ignored"] == ["clip_skip", "vae", "wavelength"]

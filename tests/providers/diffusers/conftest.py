@@ -33,14 +33,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.filterwarnings("ignore::DeprecationWarning:(diffusers|numpy)"))
 
 
-@pytest.fixture(autouse=True, scope="session")
-def no_network() -> Iterator[None]:
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise AssertionError("something tried to open a connection")
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(socket.socket, "connect", refuse)
-        yield
+    monkeypatch.setattr(socket.socket, "connect", refuse)
 
 
 def tokenizer() -> Any:
@@ -117,6 +115,22 @@ def sd1(channels: int = 4) -> Any:
     )
 
 
+def lcm() -> Any:
+    from diffusers import LatentConsistencyModelPipeline, LCMScheduler
+    from transformers import CLIPTextModel
+
+    return LatentConsistencyModelPipeline(
+        vae=vae(),
+        text_encoder=text_encoder(CLIPTextModel),
+        tokenizer=tokenizer(),
+        unet=unet(time_cond_proj_dim=8),
+        scheduler=LCMScheduler(**VP),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+
+
 def sdxl() -> Any:
     from diffusers import EulerDiscreteScheduler, StableDiffusionXLPipeline
     from transformers import CLIPTextModel, CLIPTextModelWithProjection
@@ -165,10 +179,10 @@ def flux() -> Any:
 
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Diffusers folders: sd1, sdxl, flux, and sd1-fill with a UNet for inpainting."""
+    """Diffusers folders: sd1, sdxl, flux, lcm, and sd1-fill with a UNet for inpainting."""
     root = tmp_path_factory.mktemp("models")
     makers: dict[str, Callable[[], Any]] = {
-        "sd1": sd1, "sdxl": sdxl, "flux": flux, "sd1-fill": lambda: sd1(9)
+        "sd1": sd1, "sdxl": sdxl, "flux": flux, "lcm": lcm, "sd1-fill": lambda: sd1(9)
     }  # fmt: skip
     for name, make in makers.items():
         torch.manual_seed(7)

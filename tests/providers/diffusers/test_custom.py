@@ -92,6 +92,20 @@ async def test_a_configured_repository_is_downloaded_once_it_is_asked_for(
     await provider.aclose()
 
 
+async def test_two_repositories_of_one_name_stay_two_models(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(discovery, "hub_cache", lambda: tmp_path)
+    for owner in ("ann", "bob"):
+        shutil.copytree(folder / "sd1", tmp_path / f"models--{owner}--tiny" / "snapshots" / "abc")
+    provider = await started(hub_cache=True)
+    assert [(model.id, model.name) for model in await provider.models()] == [
+        ("ann/tiny", "tiny"),
+        ("bob/tiny", "bob/tiny"),
+    ]
+    await provider.aclose()
+
+
 async def test_a_download_that_fails_is_said_without_details(monkeypatch: pytest.MonkeyPatch) -> None:
     def download(source: discovery.Source) -> None:
         raise OSError("no route to https://somewhere/secret")

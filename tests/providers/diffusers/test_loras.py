@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from imagerouter import InvalidParameterError, Lora
+from imagerouter import Lora, ProviderRejectedError
 
 SIZE = {"width": 64, "height": 64}
 
@@ -40,7 +40,7 @@ async def test_a_lora_that_can_not_be_used_is_named_and_leaves_the_model_alone(
     studio: Any, name: str, message: str
 ) -> None:
     plain = await studio.pixels("sd1", **SIZE)
-    with pytest.raises(InvalidParameterError, match=message) as raised:
+    with pytest.raises(ProviderRejectedError, match=message) as raised:
         await studio.draw("sd1", loras=(Lora("ink"), Lora(name)), **SIZE)
     assert raised.value.param == "loras[1].name"
     assert (await studio.pixels("sd1", **SIZE) == plain).all()

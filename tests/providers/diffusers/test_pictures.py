@@ -142,6 +142,17 @@ async def test_an_inpainting_checkpoint_offers_inpainting_only(studio: Any, scen
     assert (drawn[:, 32:] == pixels(scene)[:, 32:]).all()
 
 
+async def test_an_operation_that_a_model_does_not_offer_is_left_to_another_provider(studio: Any) -> None:
+    with pytest.raises(ProviderRejectedError, match="can't generate"):
+        await studio.draw("sd1-fill")
+
+
+async def test_a_consistency_model_runs_as_many_steps_as_asked_at_every_strength(studio: Any, scene: Image) -> None:
+    images = await studio.draw("lcm", images=(scene,), strength=0.5, steps=3)
+    assert images.applied["sampler"] == "lcm"
+    assert [progress.step for progress in studio.progress if progress.steps] == [1, 2, 3]
+
+
 async def test_a_negative_prompt_counts_with_guidance_and_is_ignored_without(studio: Any) -> None:
     size = {"width": 64, "height": 64}
     plain = await studio.pixels("sd1", cfg_scale=5.0, **size)
@@ -191,8 +202,6 @@ async def test_another_vae_decodes_for_one_request_only(studio: Any) -> None:
     ("fields", "param"),
     [
         ({"sampler": "ddim_magic"}, "sampler"),
-        ({"sampler": "euler_ancestral", "scheduler": "karras"}, "scheduler"),
-        ({"vae": "none-such"}, "vae"),
         ({"images": (Image(data=b"no picture"),)}, "images[0]"),
         ({"images": (Image(data=b"\x89PNG\r\n\x1a\n" + bytes(20)),)}, "images[0]"),
     ],
@@ -201,6 +210,12 @@ async def test_a_wrong_value_is_refused_by_its_name(studio: Any, fields: dict[st
     with pytest.raises(InvalidParameterError) as raised:
         await studio.draw("sd1", **fields)
     assert raised.value.param == param
+
+
+async def test_a_vae_that_is_not_here_is_left_to_another_provider(studio: Any) -> None:
+    with pytest.raises(ProviderRejectedError, match="there is no VAE") as raised:
+        await studio.draw("sd1", vae="none-such")
+    assert raised.value.param == "vae"
 
 
 async def test_a_second_input_picture_is_left_to_another_provider(studio: Any, scene: Image) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from imagerouter import InvalidParameterError
+from imagerouter import InvalidParameterError, ProviderRejectedError
 from imagerouter.samplers import SAMPLERS, SCHEDULERS
 from imagerouter_diffusers import samplers
 from imagerouter_diffusers.samplers import FLOW_TABLE, SPACINGS, TABLE
@@ -116,8 +116,8 @@ def test_an_unknown_sampler_is_refused_with_the_list_of_known_ones() -> None:
     assert raised.value.param == "sampler"
 
 
-def test_a_pair_that_does_not_go_together_is_refused() -> None:
-    with pytest.raises(InvalidParameterError, match="euler_ancestral") as raised:
+def test_a_pair_that_does_not_go_together_is_left_to_another_provider() -> None:
+    with pytest.raises(ProviderRejectedError, match="euler_ancestral") as raised:
         samplers.choose(OLD, "euler_ancestral", "karras")
     assert raised.value.param == "scheduler"
 
