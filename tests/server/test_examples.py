@@ -34,7 +34,7 @@ def test_an_example_writes_its_pictures(builtin: Any, tmp_path: Path, example: s
     said = run([sys.executable, str(ROOT / "examples" / example), f"{builtin.url}/v1"], tmp_path)
     for name in pictures:
         assert name in said
-        assert Pillow.open(tmp_path / name).size == ((256, 256) if "preview" not in name else (32, 32))
+        assert Pillow.open(tmp_path / name).size == (256, 256)
 
 
 def test_the_curl_example_draws_and_shows_an_error(builtin: Any, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ FAST = "providers: {fake: {type: 'imagerouter.testing:FakeProvider'}}"
 def test_sigterm_lets_a_running_request_finish_and_exits_cleanly(serve: Any) -> None:
     server = serve(SLOW)
     server.wait_for("provider.ready")
-    url, body = f"{server.url}/v1/images/generations", {"prompt": "x", "steps": 20}
+    url, body = f"{server.url}/v1/images/generations", {"prompt": "x", "steps": 40}
     streamed = {**body, "stream": True, "stream_progress": True}
     with httpx.stream("POST", url, json=streamed, timeout=30) as reply:
         lines = reply.iter_lines()

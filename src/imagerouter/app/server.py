@@ -101,14 +101,14 @@ async def _answering(host: str, port: int, closed: asyncio.Task[None]) -> None:
 async def _drain(server: Listening, seconds: float, stop: asyncio.Event) -> None:
     """Take no new job and wait for the running ones; a second signal ends the patience."""
     server.app.state.draining = True
-    scheduler = server.engine.scheduler
+    scheduler, in_flight = server.engine.scheduler, server.app.state.in_flight
     log.info("server.draining", running=scheduler.running, waiting=scheduler.waiting)
     stop.clear()
     loop = asyncio.get_running_loop()
     end = loop.time() + seconds
-    while (scheduler.running or scheduler.waiting) and loop.time() < end and not stop.is_set():  # noqa: ASYNC110
+    while in_flight.count and loop.time() < end and not stop.is_set():  # noqa: ASYNC110
         await asyncio.sleep(0.05)
-    # The answers of the last jobs are being written now; there is no event that says when they are out.
+    # granian has the last bytes now, and no event that says when they are on the wire.
     await asyncio.sleep(0.2)
 
 

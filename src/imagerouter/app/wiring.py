@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 
 from litestar import Litestar, Router
@@ -14,6 +15,7 @@ from imagerouter import __version__
 from imagerouter.app.errors import HANDLERS
 from imagerouter.app.health import live, ready, root
 from imagerouter.app.images import generations
+from imagerouter.app.in_flight import InFlight
 from imagerouter.app.models import list_models, retrieve_model
 from imagerouter.app.request_id import RequestId, send_request_id
 from imagerouter.config import Config
@@ -25,7 +27,9 @@ from imagerouter.telemetry import configure
 def create_app(config: Config | None = None) -> Litestar:
     """The ASGI application. Without a configuration it is loaded as ``imagerouter serve`` would."""
     if config is None:
-        config = asyncio.run(resolve())
+        # On a thread: uvicorn calls this function with its own loop already running.
+        with ThreadPoolExecutor(1) as thread:
+            config = thread.submit(asyncio.run, resolve()).result()
         configure(config.server)
     engine = Engine(config)
 
@@ -34,13 +38,14 @@ def create_app(config: Config | None = None) -> Litestar:
         async with engine:
             yield
 
+    in_flight = InFlight()
     api = [generations, list_models, retrieve_model]
     app = Litestar(
         # SDKs differ in whether their base URL ends in /v1, so both are served.
         route_handlers=[Router("/v1", route_handlers=api), *api, live, ready, root],
         lifespan=[lifespan],
         exception_handlers=HANDLERS,
-        middleware=[RequestId()],
+        middleware=[in_flight, RequestId()],
         before_send=[send_request_id],
         request_max_body_size=config.limits.max_body,
         openapi_config=openapi_config(),
@@ -48,6 +53,7 @@ def create_app(config: Config | None = None) -> Litestar:
         logging_config=None,
     )
     app.state.engine = engine
+    app.state.in_flight = in_flight
     app.state.draining = False
     return app
 

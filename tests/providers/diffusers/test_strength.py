@@ -26,8 +26,9 @@ def test_a_strength_too_small_for_a_step_still_runs_one() -> None:
     assert schedule(1, 0.0001).run == 1
 
 
-@pytest.mark.parametrize("model", ["sd1", "sdxl", "flux"])
-@pytest.mark.parametrize("strength", [0.05, 0.3, 0.5, 0.9, 1.0])
+@pytest.mark.parametrize(
+    ("model", "strength"), [("sd1", 0.05), ("sd1", 0.9), ("sd1", 1.0), ("sdxl", 0.3), ("flux", 0.3), ("flux", 0.05)]
+)
 async def test_as_many_steps_are_reported_as_are_asked_for(
     studio: Any, scene: Any, model: str, strength: float
 ) -> None:
