@@ -1,5 +1,4 @@
-"""
-The latents: an 8x8 thumbnail in three colour channels, and one channel that says where edges are.
+"""The latents: an 8x8 thumbnail in three colour channels, and one channel that says where edges are.
 
 The encoder is not learned. Its weights are written by hand into a stock AutoencoderTiny, so the first three
 channels are a linear picture (previews cost one 3x3 matrix) and only the decoder has to be trained.

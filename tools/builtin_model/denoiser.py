@@ -21,7 +21,8 @@ from . import autoencoder, model, tokenizer
 from .landscapes import draw_any
 
 # Latent grids (rows, columns); one row in two is the native square.
-SIMPLE_SHARE = 0.45  # of all steps: shapes are learned sooner where they are the only thing that varies
+# Shapes are learned sooner where little else varies: for that share of all steps, and in that share of the rest.
+SIMPLE_STEPS, SIMPLE_LATER = 0.45, 0.7
 GRIDS = ((32, 32), (32, 32), (32, 32), (32, 32), (24, 40), (40, 24), (28, 36), (36, 28))
 EMPTY_CAPTIONS = 0.1
 # The text encoder collapses to one vector for all shapes when it learns as fast as the rest.
@@ -64,8 +65,9 @@ class Trainer:
 
     def pictures(self) -> tuple[Tensor, Tensor]:
         """Latents and token ids of this step: the same step always draws the same pictures."""
-        simple = self.step < SIMPLE_SHARE * self.plan.steps
-        rows, columns = Random(f"grid/{self.plan.seed}/{self.step}").choice(GRIDS[:1] if simple else GRIDS)
+        choice = Random(f"grid/{self.plan.seed}/{self.step}")
+        simple = self.step < SIMPLE_STEPS * self.plan.steps or choice.random() < SIMPLE_LATER
+        rows, columns = choice.choice(GRIDS[:1] if simple else GRIDS)
         random = Random(f"pictures/{self.plan.seed}/{self.step}/{self.rank}")
         scenes = [draw_any(random, columns * 8, rows * 8, simple) for _ in range(self.plan.batch)]
         captions = ["" if random.random() < EMPTY_CAPTIONS else scene.caption for scene in scenes]
@@ -91,8 +93,8 @@ class Trainer:
     def _times(self, count: int) -> Tensor:
         """Even over all steps, plus more where shape is decided: many more until shapes are known."""
         t = torch.randint(0, model.TRAIN_STEPS, (count,), device=self.device)
-        middle = torch.randint(150, 800, (count,), device=self.device)
-        share = 0.6 if self.step < 0.6 * self.plan.steps else 0.25
+        middle = torch.randint(300, 950, (count,), device=self.device)
+        share = 0.5 if self.step < 0.85 * self.plan.steps else 0.2
         return torch.where(torch.rand(count, device=self.device) < share, middle, t)
 
     def advance(self) -> float:

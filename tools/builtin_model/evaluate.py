@@ -1,5 +1,4 @@
-"""
-Asks a saved pipeline for pictures it was never trained on and lets the checker judge the raw pixels.
+"""Asks a saved pipeline for pictures it was never trained on and lets the checker judge the raw pixels.
 
 `python -m tools.builtin_model.evaluate providers/imagerouter_diffusers/builtin`
 """

@@ -1,5 +1,4 @@
-"""
-Is the checker to be trusted? It must pass real drawings, soft ones too, and fail every wrong one.
+"""Is the checker to be trusted? It must pass real drawings, soft ones too, and fail every wrong one.
 
 `python -m tools.builtin_model.prove_checker`
 """

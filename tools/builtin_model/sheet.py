@@ -1,5 +1,4 @@
-"""
-A labelled sheet of what a saved pipeline draws: prompts, changes, repaints, settings and sizes.
+"""A labelled sheet of what a saved pipeline draws: prompts, changes, repaints, settings and sizes.
 
 `python -m tools.builtin_model.sheet providers/imagerouter_diffusers/builtin sheet.png`
 """

@@ -1,5 +1,4 @@
-"""
-One command: draw, train, save. Stop it at any time; the same command goes on where it stopped.
+"""One command: draw, train, save. Stop it at any time; the same command goes on where it stopped.
 
 `python -m tools.builtin_model.train --out build/builtin`
 """

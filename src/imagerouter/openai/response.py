@@ -1,7 +1,7 @@
 """`Outcome` → bytes on the wire: the JSON body that every tested client accepts, and server-sent events.
 
-Base64 goes out as `msgspec.Raw`: it is copied into the body and never parsed or decoded. ``usage`` carries
-OpenAI's and OpenRouter's names at once, since each family of clients rejects an object without its own.
+Base64 is copied into the body and never parsed or decoded. ``usage`` carries OpenAI's and OpenRouter's names at
+once, since each family of clients rejects an object without its own.
 """
 
 from __future__ import annotations
@@ -34,33 +34,35 @@ def _quoted(image: Image) -> msgspec.Raw:
     return msgspec.Raw(b'"' + image.b64 + b'"')
 
 
-def _url(image: Image) -> msgspec.Raw:
-    """A data URL: it needs no storage, and every client that was tested reads it."""
-    return msgspec.Raw(b'"data:' + image.media_type.encode() + b";base64," + image.b64 + b'"')
-
-
 def _format(image: Image) -> str:
     return image.media_type.removeprefix("image/")
 
 
 def body(outcome: Outcome, delivery: Delivery) -> bytes:
-    """The whole answer of a call without ``stream``."""
+    """The whole answer of a call without ``stream``.
+
+    Put together from pieces rather than encoded as one object: each picture is copied once, into the result.
+    """
     first = outcome.images[0]
-    answer: dict[str, Any] = {
+    rest = {
         "created": int(time.time()),
-        "data": [_datum(outcome, delivery, index) for index in range(len(outcome.images))],
         "output_format": _format(first),
         **_size(first),
         "usage": USAGE,
         "imagerouter": report(outcome, delivery),
     }
-    return _encoder.encode(answer)
+    pieces = [b'{"data":[']
+    for index, image in enumerate(outcome.images):
+        about = _encoder.encode({"media_type": image.media_type, "seed": seed_of(outcome, index)})
+        opening = _url_opening(image) if delivery.as_url else b'"b64_json":"'
+        pieces += [b"," if index else b"", b"{", opening, image.b64, b'",', about[1:]]
+    pieces += [b"],", _encoder.encode(rest)[1:]]
+    return b"".join(pieces)
 
 
-def _datum(outcome: Outcome, delivery: Delivery, index: int) -> dict[str, Any]:
-    image = outcome.images[index]
-    picture = {"url": _url(image)} if delivery.as_url else {"b64_json": _quoted(image)}
-    return {**picture, "media_type": image.media_type, "seed": seed_of(outcome, index)}
+def _url_opening(image: Image) -> bytes:
+    """A data URL: it needs no storage, and every client that was tested reads it."""
+    return b'"url":"data:' + image.media_type.encode() + b";base64,"
 
 
 def seed_of(outcome: Outcome, index: int) -> int:
