@@ -19,7 +19,7 @@ RING = 8
 GRID = 64
 SAME_COLOUR = 24.0  # how far a colour may be from its name's own, in CIE Lab
 FLAT = 16.0  # how far a background pixel may be from the background's own colour
-MIN_OVERLAP = 0.85
+WOBBLE = 0.08  # how far an outline may stray on average, as a share of the radius: 0.85 overlap for a circle
 MIN_PURE = 0.75  # how much of the object must be its own colour; its soft edge is not
 
 
@@ -51,7 +51,7 @@ def judge(picture: Picture, wish: Wish) -> Verdict:
     return Verdict(
         background=right_paper,
         colour=ink_close and ink_name == wish.colour and pure.mean() >= MIN_PURE,
-        shape=shape == wish.shape and overlap >= MIN_OVERLAP,
+        shape=shape == wish.shape and overlap >= least_overlap(shape),
         seen=Wish(ink_name, shape, paper_name),
         overlap=overlap,
     )
@@ -104,6 +104,19 @@ def _shape(mask: Mask) -> tuple[str, float]:
     overlap = both / np.maximum(either, 1)
     best = int(np.argmax(overlap))
     return names[best], float(overlap[best])
+
+
+@cache
+def least_overlap(shape: str) -> float:
+    """The overlap that is left when the outline strays by `WOBBLE`: a thin shape loses more than a full one."""
+    area, length = 0.0, 0.0
+    for sign, points in ((1, SHAPES[shape].points), (-1, SHAPES[shape].hole)):
+        if points is not None:
+            after = np.roll(points, -1, axis=0)
+            area += sign * abs(float(np.sum(points[:, 0] * after[:, 1] - after[:, 0] * points[:, 1]))) / 2
+            length += float(np.sqrt(np.square(after - points).sum(axis=1)).sum())
+    lost = WOBBLE * length / (2 * area)
+    return (1 - lost) / (1 + lost)
 
 
 def _normal(mask: Mask) -> Mask:

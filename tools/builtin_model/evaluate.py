@@ -68,6 +68,8 @@ def report(asked: list[Question], verdicts: list[Verdict]) -> None:
         "object colour": [v.colour for v in verdicts],
         "shape": [v.shape for v in verdicts],
         "all three": [v.right for v in verdicts],
+        # What a person would call the shape; above, its outline must also be good.
+        "nearest shape": [v.seen.shape == wish.shape for v, (_, wish, _) in zip(verdicts, asked, strict=True)],
     }
     for name, hits in marks.items():
         low, high = interval(sum(hits), len(hits))

@@ -124,7 +124,8 @@ def main() -> None:
     options = parser.parse_args()
     artist = Artist(options.model)
     tiles = _objects(artist) + _scenes(artist) + _edits(artist) + _settings(artist)
-    compose(tiles).save(options.sheet, optimize=True)
+    # 256 colours are enough to look at, and halve the file.
+    compose(tiles).quantize(256).save(options.sheet, optimize=True)
 
 
 if __name__ == "__main__":
