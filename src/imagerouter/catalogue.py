@@ -60,8 +60,12 @@ def _key(name: str) -> str:
     return name.replace("\\", "/").casefold()
 
 
-def build(config: Config, reported: Mapping[str, Iterable[Model]]) -> Catalogue:
-    """Merge the YAML's models with what each provider reports (provider name → its models)."""
+def build(config: Config, reported: Mapping[str, Iterable[Model]], previous_default: str | None = None) -> Catalogue:
+    """Merge the YAML's models with what each provider reports (provider name → its models).
+
+    :param previous_default: stays the default while it is there, so that a provider that starts later than the
+        others doesn't change what a request without a model gets.
+    """
     offered = {provider: list(models) for provider, models in reported.items()}
     found = [_from_yaml(name, entry, config, offered) for name, entry in config.models.items()]
     taken = {_key(name) for model in found for name in (model.name, *model.aliases)}
@@ -75,7 +79,9 @@ def build(config: Config, reported: Mapping[str, Iterable[Model]]) -> Catalogue:
     for key, names in merged.items():
         if key not in taken:
             found.append(PublicModel(names[0], tuple(t for name in names for t in groups[name])))
-    default = config.default_model or (found[0].name if found else None)
+    names = [model.name for model in found]
+    kept = previous_default if previous_default in names else next(iter(names), None)
+    default = config.default_model or kept
     return Catalogue(tuple(found), default, _index(found, config, offered))
 
 

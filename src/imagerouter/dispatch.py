@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 
 import structlog
@@ -15,18 +16,24 @@ from imagerouter.errors import (
     ImageRouterError,
     ModelNotFoundError,
     NoProviderError,
-    ProviderResponseError,
+    ProviderBusyError,
     ProviderTimeoutError,
     ProviderUnavailableError,
 )
 from imagerouter.fleet import Fleet
+from imagerouter.guard import checked_images, is_being_cancelled
 from imagerouter.jobs import Attempt, Job, Outcome, Target
 from imagerouter.routing import Plan, plan
 from imagerouter.scheduler import Scheduler
-from imagerouter.suggest import did_you_mean
+from imagerouter.suggest import did_you_mean, shortened
 from imagerouter.types import ImageRequest, Images, Progress
 
 log = structlog.get_logger(__name__)
+
+PATIENCE_SECONDS = 60.0
+"""How long a request waits for providers that are still starting."""
+COME_AGAIN_SECONDS = 5.0
+"""What ``retry-after`` says when no provider could take the request and none said how long that lasts."""
 
 ProgressListener = Callable[[str | None, Progress], None]
 """Called with the provider's name (``None`` while the job waits) and the progress."""
@@ -43,6 +50,8 @@ class _Run:
     failures: list[ImageRouterError] = field(default_factory=list)
     repeated: set[str] = field(default_factory=set)
     """Targets that have had their one repetition."""
+    given_up: set[str] = field(default_factory=set)
+    """Targets that failed for good; the request's fallback models may lead to them again."""
     queued: float = 0.0
 
     def may_repeat(self, target: Target, error: ImageRouterError) -> bool:
@@ -93,7 +102,9 @@ class Dispatcher:
         except ImageRouterError:
             if self._fleet.is_settled:
                 raise
-        await self._fleet.settled()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                await self._fleet.settled()
         return self._plans(job)
 
     def _plans(self, job: Job) -> list[tuple[PublicModel, Plan]]:
@@ -122,47 +133,66 @@ class Dispatcher:
             yield model
 
     def _unknown(self, name: str | None) -> ImageRouterError:
-        known = self._fleet.catalogue.names()
-        waiting = [f"`{m.name}`: {m.detail}" for m in self._fleet.members.values() if not m.ready]
-        if not known:
-            reasons = "; ".join(waiting) or "none is configured"
-            return NoProviderError(f"no provider offers a model right now ({reasons})")
-        if name is None:
-            return NoProviderError("the request names no model and there is no default")
-        hint = did_you_mean(name, known)
+        known, default = self._fleet.catalogue.names(), self._fleet.catalogue.default
+        waiting = "; ".join(f"`{m.name}`: {m.detail}" for m in self._fleet.members.values() if not m.ready)
+        if not known or name is None:
+            what = f"the default model `{default}` is not there" if known else "no provider offers a model"
+            reasons = waiting or ("no provider has it" if known else "none is configured")
+            return NoProviderError(f"{what} right now ({reasons})", retry_after=COME_AGAIN_SECONDS)
         listed = ", ".join(f"`{n}`" for n in known[:20]) + (" …" if len(known) > 20 else "")
-        down = f" Not ready: {'; '.join(waiting)}." if waiting else ""
-        return ModelNotFoundError(f"The model `{name}` does not exist{hint}. Available: {listed}.{down}", param="model")
+        down = f" Not ready: {waiting}." if waiting else ""
+        hint = did_you_mean(name, known)
+        return ModelNotFoundError(
+            f"The model `{shortened(name)}` does not exist{hint or '.'} Available: {listed}.{down}", param="model"
+        )
 
     def _refusal(self, model: PublicModel, chosen: Plan) -> ImageRouterError:
         if not chosen.refusals:
             down = [f"`{m.name}`: {m.detail}" for m in self._fleet.members.values() if not m.ready]
             reasons = "; ".join([*model.missing, *down]) or "it has no target"
-            return NoProviderError(f"no provider can serve `{model.name}` now ({reasons})")
-        return chosen.error(model.name)
+            return NoProviderError(
+                f"no provider can serve `{model.name}` now ({reasons})", retry_after=COME_AGAIN_SECONDS
+            )
+        error = chosen.error(model.name)
+        if isinstance(error, NoProviderError):
+            error.retry_after = COME_AGAIN_SECONDS
+        return error
 
     async def _try_all(self, run: _Run, model: PublicModel, candidates: list[Target]) -> Outcome | None:
         """Try candidates until one delivers; ``None`` when all have failed in a way that allows going on."""
-        while candidates:
+        while candidates := [target for target in candidates if target.name not in run.given_up]:
             waited = _now()
-            async with self._scheduler.lease(
+            lease = self._scheduler.lease(
                 candidates,
                 moved=lambda ahead: _tell_position(run, ahead),
                 ordered=bool(run.job.preferences.order),
-            ) as target:
-                started = _now()
-                run.queued += started - waited
+            )
+            async with AsyncExitStack() as held:
                 try:
-                    return await self._attempt(run, model, target)
-                except ImageRouterError as error:
-                    self._note_failure(run, target, error, _now() - started)
-                    if run.may_repeat(target, error):
-                        continue
-                    if isinstance(error, ProviderUnavailableError):
-                        self._fleet.lost(target.provider, error.message)
-                    if not error.fallback or not run.job.preferences.allow_fallbacks:
-                        raise
-            candidates.remove(target)
+                    target = await held.enter_async_context(lease)
+                except ProviderUnavailableError as error:
+                    # All of them went away while the job waited.
+                    run.failures.append(error)
+                    return None
+                run.queued += _now() - waited
+                if (outcome := await self._try(run, model, target)) is not None:
+                    return outcome
+        return None
+
+    async def _try(self, run: _Run, model: PublicModel, target: Target) -> Outcome | None:
+        """One attempt; ``None`` when it failed in a way that allows another."""
+        started = _now()
+        try:
+            return await self._attempt(run, model, target)
+        except ImageRouterError as error:
+            self._note_failure(run, target, error, _now() - started)
+            if run.may_repeat(target, error):
+                return None
+            run.given_up.add(target.name)
+            if isinstance(error, ProviderUnavailableError):
+                self._fleet.lost(target.provider, error.message)
+            if not error.fallback or not run.job.preferences.allow_fallbacks:
+                raise
         return None
 
     async def _attempt(self, run: _Run, model: PublicModel, target: Target) -> Outcome:
@@ -194,22 +224,18 @@ class Dispatcher:
         try:
             async with asyncio.timeout(provider.config.timeout) as deadline:
                 images = await provider.generate(request, lambda progress: run.listen(name, progress))
-        except ImageRouterError:
-            raise
-        except TimeoutError:
-            if not deadline.expired():
-                raise GenerationError(f"provider `{name}` timed out inside") from None
-            raise ProviderTimeoutError(
-                f"provider `{name}` took longer than {provider.config.timeout:g} seconds"
-            ) from None
-        except Exception:
+        except (Exception, asyncio.CancelledError, SystemExit) as error:
+            if is_being_cancelled():
+                # An adapter may turn our cancellation into a failure; nobody waits for another attempt then.
+                raise asyncio.CancelledError from None
+            if isinstance(error, ImageRouterError):
+                raise
+            if isinstance(error, TimeoutError) and deadline.expired():
+                seconds = provider.config.timeout
+                raise ProviderTimeoutError(f"provider `{name}` took longer than {seconds:g} seconds") from None
             log.exception("provider.defect", provider=name, job=run.job.id)
             raise GenerationError(f"provider `{name}` failed unexpectedly") from None
-        if len(images.images) != request.n:
-            raise ProviderResponseError(
-                f"provider `{name}` returned {len(images.images)} images instead of {request.n}"
-            )
-        return images
+        return checked_images(name, images, request.n)
 
     def _note_failure(self, run: _Run, target: Target, error: ImageRouterError, seconds: float) -> None:
         attempt = Attempt(
@@ -231,13 +257,18 @@ def _tell_position(run: _Run, ahead: int) -> None:
 
 def _ignored(job: Job, target: Target, request: ImageRequest, images: Images) -> frozenset[str]:
     """What the client set and the picture doesn't show."""
-    undeclared = {name for name in job.params if name not in target.model.parameters and name != "prompt"}
-    return frozenset(undeclared | (images.ignored & (request.parameters | set(job.params))))
+    return frozenset(job.ignored_on(target) | (images.ignored & (request.parameters | set(job.params))))
 
 
 def _verdict(failures: list[ImageRouterError]) -> ImageRouterError:
-    """One failure speaks for itself; several become a `NoProviderError` that lists them."""
+    """One failure speaks for itself; several become a `NoProviderError` that lists them.
+
+    Coming again is suggested only where nothing was drawn: the SDKs do so by themselves.
+    """
+    nothing_drawn = all(isinstance(error, ProviderBusyError | ProviderUnavailableError) for error in failures)
+    retry_after = max(error.retry_after or COME_AGAIN_SECONDS for error in failures) if nothing_drawn else None
     if len({type(error) for error in failures}) == 1 and (len(failures) == 1 or failures[0].status < 500):
+        failures[-1].retry_after = retry_after
         return failures[-1]
     reasons = "; ".join(dict.fromkeys(error.message for error in failures))
-    return NoProviderError(f"every provider failed ({reasons})")
+    return NoProviderError(f"every provider failed ({reasons})", retry_after=retry_after)

@@ -102,17 +102,21 @@ class Engine:
 
         Closing the iterator early cancels the work.
         """
-        news: asyncio.Queue[tuple[str | None, Progress] | None] = asyncio.Queue()
-        work = asyncio.create_task(self.run(call, lambda name, seen: news.put_nowait((name, seen))))
-        work.add_done_callback(lambda _: news.put_nowait(None))
+        news: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
         previews = Previews(call.job.partial_images)
+
+        def listen(provider: str | None, progress: Progress) -> None:
+            # Only what will be sent is kept: a reader may be slow, and there may be many steps.
+            if (number := previews.due(progress)) is not None:
+                news.put_nowait(response.partial(progress, number))
+            if call.delivery.progress:
+                news.put_nowait(response.progressed(provider, progress))
+
+        work = asyncio.create_task(self.run(call, listen))
+        work.add_done_callback(lambda _: news.put_nowait(None))
         try:
-            while (item := await news.get()) is not None:
-                provider, progress = item
-                if (number := previews.due(progress)) is not None:
-                    yield response.partial(progress, number)
-                if call.delivery.progress:
-                    yield response.progressed(provider, progress)
+            while (payload := await news.get()) is not None:
+                yield payload
             for payload in response.completed(work.result(), call.delivery):
                 yield payload
         except ImageRouterError as error:

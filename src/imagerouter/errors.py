@@ -64,7 +64,9 @@ class ImageRouterError(Exception):
 
         ``attempts`` is added when providers were tried in vain.
         """
-        error = {"message": self.message, "type": self.type, "param": self.param, "code": self.code}
+        # A backend's words may hold what no JSON can.
+        message = self.message.encode(errors="replace").decode()
+        error = {"message": message, "type": self.type, "param": self.param, "code": self.code}
         return {"error": {**error, "attempts": self.attempts} if self.attempts else error}
 
 

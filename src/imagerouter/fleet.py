@@ -13,6 +13,7 @@ import structlog
 from imagerouter.catalogue import Catalogue, build
 from imagerouter.config import Config
 from imagerouter.errors import ImageRouterError, ProviderUnavailableError
+from imagerouter.guard import checked_models, checked_status, is_being_cancelled
 from imagerouter.provider import Model, Provider, Status
 from imagerouter.registry import provider_class
 from imagerouter.routing import Snapshot
@@ -24,6 +25,10 @@ WATCH_SECONDS = 10.0
 """Between two looks at a provider's status; its models are listed again at every sixth."""
 FIRST_RETRY, LAST_RETRY = 0.5, 30.0
 """Seconds between attempts to start a provider that isn't there, doubled each time."""
+START_SECONDS = 120.0
+"""For a provider to start: importing torch from a slow disk takes most of a minute."""
+ANSWER_SECONDS = 20.0
+"""For a provider to list its models, or to tell its status."""
 CLOSE_SECONDS = 10.0
 
 
@@ -110,7 +115,7 @@ class Fleet:
     async def _watch(self, member: Member) -> None:
         retry = FIRST_RETRY
         while True:
-            if await self._attempt(member, self._start):
+            if await self._manage(member, self._start):
                 retry = FIRST_RETRY
                 await self._stay(member)
             else:
@@ -124,14 +129,19 @@ class Fleet:
             await _wait(member.wake, WATCH_SECONDS)
             rounds += 1
             if member.ready:
-                await self._attempt(member, self._list if rounds % 6 == 0 else self._look)
+                await self._manage(member, self._list if rounds % 6 == 0 else self._look)
 
-    async def _attempt(self, member: Member, action: Callable[[Member], Any]) -> bool:
+    async def _manage(self, member: Member, action: Callable[[Member], Any]) -> bool:
+        """Whether ``action`` went well; if not, the provider is taken out."""
         try:
             await action(member)
         except ImageRouterError as error:
             self._take_out(member, error.message)
-        except Exception:
+        except TimeoutError:
+            self._take_out(member, "does not answer")
+        except (Exception, asyncio.CancelledError):
+            if is_being_cancelled():
+                raise
             log.exception("provider.failed", provider=member.name)
             self._take_out(member, "failed unexpectedly; the server's log says more")
         else:
@@ -141,18 +151,21 @@ class Fleet:
         return False
 
     async def _start(self, member: Member) -> None:
-        await member.provider.start()
+        async with asyncio.timeout(START_SECONDS):
+            await member.provider.start()
         await self._list(member)
 
     async def _list(self, member: Member) -> None:
-        models = tuple(await member.provider.models())
+        async with asyncio.timeout(ANSWER_SECONDS):
+            models = checked_models(member.name, await member.provider.models())
         if models != member.models:
             member.models = models
             self._rebuild()
         await self._look(member)
 
     async def _look(self, member: Member) -> None:
-        member.status = await member.provider.status()
+        async with asyncio.timeout(ANSWER_SECONDS):
+            member.status = checked_status(member.name, await member.provider.status())
         if not member.status.ready:
             raise ProviderUnavailableError(member.status.detail or "not ready")
         self._scheduler.observe(member.name, member.status.resident)
@@ -168,7 +181,11 @@ class Fleet:
         self._scheduler.close(member.name, lambda: ProviderUnavailableError(f"provider `{member.name}`: {reason}"))
 
     def _rebuild(self) -> None:
-        self.catalogue = build(self._config, {member.name: member.models for member in self.members.values()})
+        self.catalogue = build(
+            self._config,
+            {member.name: member.models for member in self.members.values()},
+            self.catalogue.default,
+        )
 
 
 async def _wait(wake: asyncio.Event, seconds: float) -> None:

@@ -36,7 +36,7 @@ def convert(image: Image, output_format: str, compression: int | None = None) ->
         out = BytesIO()
         options = {} if output_format == "png" else {"quality": 100 if compression is None else compression}
         picture.save(out, output_format.upper(), **options)
-    except (UnidentifiedImageError, OSError, ValueError):
+    except (UnidentifiedImageError, Pillow.DecompressionBombError, OSError, ValueError):
         raise ProviderResponseError("the provider returned something that is not a picture") from None
     return Image(data=out.getvalue(), media_type=f"image/{output_format}")
 
@@ -60,5 +60,5 @@ def dimensions(image: Image) -> tuple[int, int] | None:
         # Enough of the file for any header, without decoding a base64 picture that only passes through.
         with Pillow.open(BytesIO(image.head(65536))) as picture:
             return picture.size
-    except (OSError, ValueError):
+    except (Pillow.DecompressionBombError, OSError, ValueError):
         return None

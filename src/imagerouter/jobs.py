@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 
 from imagerouter.provider import Model
-from imagerouter.types import Hires, Image, ImageRequest, Lora
+from imagerouter.types import Image, ImageRequest
 
 REQUEST_FIELDS = frozenset(ImageRequest.__struct_fields__)
+LONGEST_SIDE = 2**16
+"""Where a model declares no limit."""
 
 
 class Preferences(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,45 +71,93 @@ class Job:
     id: str = field(default_factory=lambda: f"img_{secrets.token_hex(12)}")
 
     def params_for(self, target: Target) -> dict[str, Any]:
-        """The request's parameters on one target: defaults < client < forced."""
-        return {**target.defaults, **self.params, **target.params}
+        """The request's parameters on one target: defaults < client < forced, with the size that they make."""
+        params = {**target.defaults, **self.params, **target.params}
+        if (size := size_for(self, target)) is not None:
+            params["width"], params["height"] = size
+        return params
+
+    def ignored_on(self, target: Target) -> frozenset[str]:
+        """What the client set and ``target`` can't honour, or is forced to do otherwise."""
+        known, params = target.model.parameters, self.params_for(target)
+        ignored = {name for name, value in self.params.items() if name not in known or params[name] != value}
+        if self.aspect_ratio is not None:
+            rounding = target.model.size_multiple * (1 + self.aspect_ratio)
+            is_off = abs(params["width"] - params["height"] * self.aspect_ratio) > rounding
+            if is_off or not {"width", "height"} <= known.keys():
+                ignored.add("aspect_ratio")
+        return frozenset(ignored)
 
     def request_for(self, target: Target, provider_type: str) -> ImageRequest:
         """What the adapter of ``target`` gets to see."""
         params = self.params_for(target)
         params.setdefault("prompt", self.prompt)
         params.setdefault("seed", self.seed)
-        width, height = params.get("width"), params.get("height")
-        if self.aspect_ratio and not (width and height):
-            width, height = size_for(self.aspect_ratio, target.model)
         options = {
             **self.preferences.options.get(provider_type, {}),
             **self.preferences.options.get(target.provider, {}),
         }
-        kept = {name: coerce(name, value) for name, value in params.items() if name in REQUEST_FIELDS}
-        kept.update(width=width, height=height)
+        kept = {name: value for name, value in params.items() if name in REQUEST_FIELDS}
         return ImageRequest(
             **kept, model=target.model.id, n=self.n, partial_images=self.partial_images, options=options
         )
 
 
-def coerce(name: str, value: Any) -> Any:
-    """Parameters from YAML arrive as plain lists and mappings; the request holds types."""
-    if name == "loras" and isinstance(value, list | tuple):
-        return tuple(item if isinstance(item, Lora) else msgspec.convert(item, Lora) for item in value)
-    if name == "hires" and isinstance(value, dict):
-        return msgspec.convert(value, Hires)
-    return value
+def size_for(job: Job, target: Target) -> tuple[int, int] | None:
+    """The size of the job's pictures on ``target``, or ``None`` if nobody says anything about it.
+
+    Forced sides come first, then the client's size, then its ratio, then the defaults. A ratio keeps the area
+    of the default size, or of the model's native one; a side that nobody gives follows from the ratio.
+    """
+    model = target.model
+    ratio = job.aspect_ratio or _native_ratio(model)
+    if "width" in job.params or "height" in job.params:
+        width, height = _sides(job.params)
+    elif job.aspect_ratio is not None:
+        width, height = None, None
+    else:
+        width, height = _sides(target.defaults)
+    forced = _sides(target.params)
+    width, height = forced[0] or width, forced[1] or height
+    if width or height:
+        width = width or _fit((height or 0) * ratio, "width", model)
+        return width, height or _fit(width / ratio, "height", model)
+    return None if job.aspect_ratio is None else _shaped(ratio, target)
 
 
-def size_for(aspect_ratio: float, model: Model) -> tuple[int, int]:
-    """Width and height of about the model's native area in the given ratio, in multiples that it likes."""
-    height = (model.width * model.height / aspect_ratio) ** 0.5
+def _sides(params: Mapping[str, Any]) -> tuple[int | None, int | None]:
+    return params.get("width"), params.get("height")
+
+
+def _native_ratio(model: Model) -> float:
+    # An adapter that knows no size may well report zeros; that should not end the planning of every job.
+    return model.width / model.height if model.width > 0 < model.height else 1.0
+
+
+def _shaped(ratio: float, target: Target) -> tuple[int, int]:
+    """A size in the given ratio, grown or shrunk into the ranges that the model declares."""
+    model = target.model
+    usual, native = _sides(target.defaults), _native_ratio(model)
+    wide = usual[0] or (usual[1] or model.height or 1) * native
+    height = (wide * (usual[1] or wide / native) / ratio) ** 0.5
+    width = height * ratio
+    (least_wide, most_wide), (least_high, most_high) = _range("width", model), _range("height", model)
+    scale = min(max(1, least_wide / width, least_high / height), most_wide / width, most_high / height)
+    return _fit(width * scale, "width", model), _fit(height * scale, "height", model)
+
+
+def _fit(pixels: float, name: str, model: Model) -> int:
+    """The nearest multiple that the model likes, within the range that it declares for that side."""
+    least, most = _range(name, model)
     step = model.size_multiple
-    return (
-        max(step, round(height * aspect_ratio / step) * step),
-        max(step, round(height / step) * step),
-    )
+    return max(1, min(max(round(pixels / step), math.ceil(least / step)), int(most // step))) * step
+
+
+def _range(name: str, model: Model) -> tuple[float, float]:
+    descriptor = model.parameters.get(name)
+    if descriptor is None:
+        return 1, LONGEST_SIDE
+    return descriptor.min or 1, descriptor.max or LONGEST_SIDE
 
 
 class Attempt(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -80,7 +80,7 @@ def load_text(text: str, name: str = "configuration") -> Config:
     document.close()
     assert config is not None
     config = config.model_copy(update={"providers": providers})
-    check_references(document, config)
+    config = check_references(document, config)
     document.close()
     return config
 

@@ -12,6 +12,7 @@ from imagerouter.errors import (
     UnknownParameterError,
 )
 from imagerouter.jobs import Job, Target
+from imagerouter.suggest import shortened
 from imagerouter.types import Operation
 
 
@@ -34,6 +35,8 @@ class Refusal:
     param: str | None = None
     strict: bool = False
     """Refused only because the request demands that every parameter is honoured."""
+    unwanted: bool = False
+    """Refused by the request's own choice of providers, before it came to what the target can do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,16 +45,30 @@ class Plan:
 
     candidates: tuple[Target, ...]
     refusals: tuple[Refusal, ...]
+    awaited: bool = False
+    """Whether a provider that the request asks for isn't ready: which models it has may not be known yet."""
 
     def error(self, model: str) -> ImageRouterError:
         """The error for a plan with no candidate: the client's fault if one parameter is what everybody minds."""
-        params = {refusal.param for refusal in self.refusals}
+        asked = [refusal for refusal in self.refusals if not refusal.unwanted]
+        if self.refusals and not asked and not self.awaited:
+            return self._too_choosy(model)
+        params = {refusal.param for refusal in asked}
         if len(params) == 1 and (param := params.pop()) is not None:
-            first = self.refusals[0]
+            first = asked[0]
             kind = UnknownParameterError if first.strict else InvalidParameterError
             return kind(f"`{param}`: {first.reason}", param=param)
+        return self._unavailable(model)
+
+    def _unavailable(self, model: str) -> NoProviderError:
         reasons = "; ".join(f"{refusal.target}: {refusal.reason}" for refusal in self.refusals)
         return NoProviderError(f"no provider can serve `{model}` now ({reasons or 'none is configured'})")
+
+    def _too_choosy(self, model: str) -> InvalidParameterError:
+        params = {refusal.param for refusal in self.refusals}
+        param = params.pop() if len(params) == 1 else "provider"
+        having = ", ".join(f"`{refusal.target}`" for refusal in self.refusals[:20])
+        return InvalidParameterError(f"`{param}` leaves no provider for `{model}`, which is on {having}", param=param)
 
 
 _OPERATION_WORDS = {
@@ -71,7 +88,9 @@ def plan(job: Job, targets: Iterable[Target], snapshots: Mapping[str, Snapshot])
             candidates.append(target)
         else:
             refusals.append(refusal)
-    return Plan(tuple(rank(job, candidates, snapshots)), tuple(refusals))
+    wished = {*job.preferences.only, *job.preferences.order}
+    awaited = any(not known.ready and wished & {name, known.type} for name, known in snapshots.items())
+    return Plan(tuple(rank(job, candidates, snapshots)), tuple(refusals), awaited)
 
 
 def rank(job: Job, candidates: Iterable[Target], snapshots: Mapping[str, Snapshot]) -> list[Target]:
@@ -86,30 +105,34 @@ def rank(job: Job, candidates: Iterable[Target], snapshots: Mapping[str, Snapsho
 
 
 def refuse(job: Job, target: Target, snapshot: Snapshot | None) -> Refusal | None:
-    """Why ``target`` can't serve ``job``, or ``None`` if it can."""
+    """Why ``target`` can't serve ``job``, or ``None`` if it can.
+
+    What it never could do counts for more than that it isn't ready: a client whose request fits nowhere
+    should not be told to come back later.
+    """
     if snapshot is None:
         return Refusal(target.name, "this provider is not configured")
-    if (reason := _unwanted(job, target, snapshot)) is not None:
-        return Refusal(target.name, reason)
-    if not snapshot.ready:
-        return Refusal(target.name, snapshot.detail or "not ready")
-    return _incapable(job, target)
+    if (refusal := _unwanted(job, target, snapshot) or _incapable(job, target)) is not None:
+        return refusal
+    return None if snapshot.ready else Refusal(target.name, snapshot.detail or "not ready")
 
 
-def _unwanted(job: Job, target: Target, snapshot: Snapshot) -> str | None:
+def _unwanted(job: Job, target: Target, snapshot: Snapshot) -> Refusal | None:
     names = {target.provider, snapshot.type}
     wishes = job.preferences
     if wishes.only and not names & set(wishes.only):
-        return "not in the request's `provider.only`"
-    if names & set(wishes.ignore):
-        return "in the request's `provider.ignore`"
-    if not wishes.allow_fallbacks and wishes.order and not names & set(wishes.order):
-        return "not in the request's `provider.order`, which allows no fallbacks"
-    return None
+        param, reason = "provider.only", "not in the request's `provider.only`"
+    elif names & set(wishes.ignore):
+        param, reason = "provider.ignore", "in the request's `provider.ignore`"
+    elif not wishes.allow_fallbacks and wishes.order and not names & set(wishes.order):
+        param, reason = "provider.order", "not in the request's `provider.order`, which allows no fallbacks"
+    else:
+        return None
+    return Refusal(target.name, reason, param, unwanted=True)
 
 
 def _incapable(job: Job, target: Target) -> Refusal | None:
-    operation = operation_of(job)
+    operation, params = operation_of(job), job.params_for(target)
     if operation not in target.model.operations:
         words = _OPERATION_WORDS[operation]
         return Refusal(
@@ -117,16 +140,23 @@ def _incapable(job: Job, target: Target) -> Refusal | None:
             f"`{target.model.id}` can't do {words}",
             "mask" if job.params.get("mask") else "images",
         )
-    params = job.params_for(target)
+    if job.strict or job.preferences.require_parameters:
+        for name in sorted(job.ignored_on(target)):
+            forced = name in target.params
+            why = "fixed by the server's configuration" if forced else "not supported by this model"
+            return Refusal(target.name, why, name, strict=True)
     for name, value in params.items():
         descriptor = target.model.parameters.get(name)
-        if descriptor is None:
-            if name in job.params and (job.strict or job.preferences.require_parameters):
-                return Refusal(target.name, "not supported by this model", name, strict=True)
-            continue
-        if (reason := descriptor.refusal(value)) is not None:
-            return Refusal(target.name, f"{reason}, not {value!r}", name)
+        if descriptor is not None and (reason := descriptor.refusal(value)) is not None:
+            return _misfit(job, target, name, f"{reason}, not {shortened(repr(value))}")
     return None
+
+
+def _misfit(job: Job, target: Target, name: str, reason: str) -> Refusal:
+    """A value outside the model's limits: the client's mistake only if it is the client's value."""
+    if name in job.params and name not in target.params:
+        return Refusal(target.name, reason, name)
+    return Refusal(target.name, f"`{name}` of the server's configuration doesn't fit: {reason}")
 
 
 def operation_of(job: Job) -> Operation:

@@ -13,7 +13,7 @@ from pydantic.fields import FieldInfo
 from imagerouter import schema
 from imagerouter.config import Config, Limits, ModelEntry, Server, Target
 from imagerouter.loader import load
-from imagerouter.openai import check_parameters
+from imagerouter.openai import typed_parameters
 from imagerouter.parameters import DECLARABLE
 from imagerouter.registry import installed
 
@@ -154,5 +154,5 @@ def test_the_schema_refers_to_nothing_that_it_lacks() -> None:
 
 def test_the_schema_offers_exactly_the_parameters_that_may_be_defaults() -> None:
     offered = set(schema.build([])["$defs"]["parameters"]["properties"])
-    refused = {name for name in DECLARABLE for _, problem in check_parameters({name: 1}) if "unknown" in problem}
+    refused = {name for name in DECLARABLE if "unknown" in str(typed_parameters({name: 1}, Limits())[1])}
     assert offered == DECLARABLE - refused - {"seed"}

@@ -52,11 +52,71 @@ def test_a_value_outside_a_targets_limits_is_the_clients_mistake_when_all_mind_i
 
 
 def test_targets_that_refuse_for_different_reasons_make_it_a_503_that_lists_them() -> None:
-    made = plan(job(steps=60), [target(), target("attic")], {"desk": READY, "attic": Snapshot("a1111", ready=False)})
+    limited = target("attic", parameters={"steps": between(1, 100)})
+    made = plan(job(steps=60), [target(), limited], {"desk": READY, "attic": Snapshot("a1111", ready=False)})
     error = made.error("m")
     assert isinstance(error, NoProviderError)
     assert "desk/m" in error.message
     assert "attic/m" in error.message
+
+
+def test_a_twin_that_is_down_does_not_make_a_clients_mistake_a_failure_of_the_server() -> None:
+    snapshots = {"desk": READY, "attic": Snapshot("a1111", ready=False)}
+    error = plan(job(steps=60), [target(), target("attic")], snapshots).error("m")
+    assert isinstance(error, InvalidParameterError)
+    assert error.param == "steps"
+
+
+def test_a_value_of_the_configuration_is_never_blamed_on_the_client() -> None:
+    for faulty in (
+        Target("desk", Model(id="m", parameters=PARAMETERS), defaults={"steps": 160}),
+        Target("desk", Model(id="m", parameters=PARAMETERS), params={"steps": 160}),
+    ):
+        asked = job(steps=20) if faulty.params else job()
+        error = plan(asked, [faulty], {"desk": READY}).error("m")
+        assert isinstance(error, NoProviderError)
+        assert "`steps` of the server's configuration doesn't fit: must be between 1 and 50, not 160" in error.message
+
+
+def test_a_huge_value_is_not_repeated_in_full() -> None:
+    assert len(refusal(job(sampler="e" * 1_000_000))) < 200
+
+
+@pytest.mark.parametrize(
+    ("preferences", "param"),
+    [
+        (Preferences(only=("nobody",)), "provider.only"),
+        (Preferences(ignore=("comfyui",)), "provider.ignore"),
+        (Preferences(order=("nobody",), allow_fallbacks=False), "provider.order"),
+        (Preferences(only=("attic",), ignore=("attic",)), "provider"),
+    ],
+)
+def test_a_choice_that_leaves_no_provider_is_the_clients_mistake(preferences: Preferences, param: str) -> None:
+    snapshots = dict.fromkeys(("desk", "attic"), READY)
+    error = plan(job(preferences), [target(), target("attic")], snapshots).error("m")
+    assert isinstance(error, InvalidParameterError)
+    assert error.param == param
+    assert "`desk/m`" in error.message
+
+
+def test_a_chosen_provider_that_is_down_may_have_the_model_later() -> None:
+    snapshots = {"desk": READY, "cloud": Snapshot("openai", ready=False)}
+    assert isinstance(plan(job(Preferences(only=("cloud",))), [target()], snapshots).error("m"), NoProviderError)
+
+
+def test_a_provider_that_was_not_chosen_does_not_hide_the_clients_mistake() -> None:
+    snapshots = dict.fromkeys(("desk", "attic"), READY)
+    error = plan(job(Preferences(only=("desk",)), steps=60), [target(), target("attic")], snapshots).error("m")
+    assert error.param == "steps"
+
+
+def test_what_a_target_is_forced_to_do_is_refused_only_when_the_client_is_strict() -> None:
+    forced = Target("desk", Model(id="m", parameters=PARAMETERS), params={"steps": 3})
+    assert job(steps=9).ignored_on(forced) == {"steps"}
+    assert job(steps=3).ignored_on(forced) == set()
+    assert plan(job(steps=9), [forced], {"desk": READY}).candidates
+    error = plan(job(steps=9, strict=True), [forced], {"desk": READY}).error("m")
+    assert (type(error), error.param) == (UnknownParameterError, "steps")
 
 
 def test_what_a_target_doesnt_know_is_ignored_unless_the_client_is_strict() -> None:

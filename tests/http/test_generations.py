@@ -114,6 +114,14 @@ async def test_an_aspect_ratio_keeps_the_models_native_area(running: Any) -> Non
     assert (width, height) == (88, 48)
 
 
+async def test_an_aspect_ratio_counts_as_more_than_the_configured_size(start: Any) -> None:
+    running = await start("defaults: {width: 512, height: 512}")
+    assert [(await running.draw(**body)).json()["size"] for body in ({}, {"aspect_ratio": "2:1"})] == [
+        "512x512",
+        "728x360",
+    ]
+
+
 async def test_an_input_picture_makes_it_an_edit_and_a_mask_makes_it_an_inpainting(running: Any) -> None:
     drawn = (await running.draw()).json()["data"][0]["b64_json"]
     await running.draw(image=f"data:image/png;base64,{drawn}", strength=0.4)

@@ -14,6 +14,9 @@ from openai import OpenAI
 Serve = Callable[..., "Process"]
 
 
+STUCK = Path(__file__).with_name("stuck.py")
+
+
 class Process:
     """A running ``imagerouter serve`` that has said where it listens."""
 
@@ -50,6 +53,8 @@ class Process:
 @contextmanager
 def process(home: Path, config: str | None = None, *options: str) -> Iterator[Process]:
     command = [sys.executable, "-m", "imagerouter", "serve", "--port", "0", *options]
+    # Importable there as `stuck`, as a user's own provider would be.
+    (home / STUCK.name).write_text(STUCK.read_text())
     if config is not None:
         path = home / "imagerouter-test.yaml"
         path.write_text(config)

@@ -1,6 +1,7 @@
 """Starting, stopping and serving, as a process manager sees it."""
 
 import base64
+import json
 import os
 import signal
 import socket
@@ -10,8 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
+PATH = "/v1/images/generations"
 SLOW = "providers: {fake: {type: 'imagerouter.testing:FakeProvider', step_seconds: 0.1}}"
+GATED = "providers: {fake: {type: 'imagerouter.testing:FakeProvider', gated: true}}"
+STUBBORN = "providers: {fake: {type: 'stuck:Stubborn'}}"
 FAST = "providers: {fake: {type: 'imagerouter.testing:FakeProvider'}}"
 
 
@@ -38,6 +43,109 @@ def test_ctrl_c_stops_an_idle_server_at_once(serve: Any) -> None:
     server.popen.send_signal(signal.SIGINT)
     server.wait_for("server.stopped")
     assert server.ended() == 0
+
+
+def connected(server: Any, data: bytes, receive_buffer: int | None = None) -> socket.socket:
+    client = socket.socket()
+    if receive_buffer is not None:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+    client.settimeout(60)
+    client.connect(("127.0.0.1", int(server.url.rpartition(":")[2])))
+    client.sendall(data)
+    return client
+
+
+def post(length: int | None = None, **body: Any) -> bytes:
+    """A request; with a ``length`` that is more than it has it is never finished."""
+    content = json.dumps({"prompt": "x", **body}).encode()
+    head = f"POST {PATH} HTTP/1.1\r\nhost: x\r\ncontent-length: {length or len(content)}\r\n\r\n"
+    return head.encode() + content
+
+
+def all_of(client: socket.socket) -> bytes:
+    with client:
+        return b"".join(iter(lambda: client.recv(65536), b""))
+
+
+@pytest.mark.parametrize("drain", ["100ms", "1h"])
+def test_a_job_that_outlasts_the_patience_is_answered_and_the_server_ends(serve: Any, drain: str) -> None:
+    server = serve(f"{GATED}\nserver: {{drain: {drain}}}")
+    server.wait_for("provider.ready")
+    stream = connected(server, post(stream=True, stream_progress=True))
+    assert stream.recv(1)
+    plain, upload = connected(server, post()), connected(server, post(length=1000))
+    # Connections are accepted in turn: with this one answered, the two before it have been taken in.
+    assert httpx.get(f"{server.url}/health/live").status_code == 200
+    server.popen.send_signal(signal.SIGTERM)
+    server.wait_for("server.draining")
+    if drain == "1h":
+        server.popen.send_signal(signal.SIGINT)
+    events = all_of(stream)
+    assert b"event: error" in events
+    assert b'"code":"shutting_down"' in events
+    for client in (plain, upload):
+        answer = all_of(client)
+        assert answer.startswith(b"HTTP/1.1 503 ")
+        assert b'"code":"shutting_down"' in answer
+    server.wait_for("server.stopped")
+    assert server.ended() == 0
+
+
+def test_a_client_that_reads_slowly_does_not_outlast_the_patience(serve: Any, tmp_path: Path) -> None:
+    server = serve(STUBBORN.replace("Stubborn", "Big"))
+    server.wait_for("provider.ready")
+    reader = connected(server, post(), receive_buffer=4096)
+    assert reader.recv(15) == b"HTTP/1.1 200 OK"
+    server.popen.send_signal(signal.SIGTERM)
+    server.wait_for("server.draining")
+    server.popen.send_signal(signal.SIGTERM)
+    server.wait_for("server.connections_cut")
+    server.wait_for("server.stopped")
+    assert server.ended() == 0
+    reader.close()
+
+
+def test_a_third_signal_ends_even_a_server_whose_provider_never_lets_go(serve: Any) -> None:
+    server = serve(STUBBORN)
+    server.wait_for("provider.ready")
+    stream = connected(server, post(stream=True, stream_progress=True))
+    assert stream.recv(1)
+    for event in ("server.draining", "server.impatient", "server.killed"):
+        server.popen.send_signal(signal.SIGINT)
+        server.wait_for(event)
+    assert server.ended() == 1
+    stream.close()
+
+
+def test_a_provider_that_never_lets_go_keeps_a_stopped_server_only_for_a_moment(serve: Any) -> None:
+    server = serve(STUBBORN + "\nserver: {drain: 100ms}")
+    server.wait_for("provider.ready")
+    client = connected(server, post())
+    assert httpx.get(f"{server.url}/health/live").status_code == 200
+    server.popen.send_signal(signal.SIGTERM)
+    assert b'"code":"shutting_down"' in all_of(client)
+    server.wait_for("server.stopped")
+    server.wait_for("server.killed")
+    assert server.ended() == 1
+
+
+def test_a_thread_that_never_ends_keeps_a_stopped_server_only_for_a_moment(serve: Any) -> None:
+    server = serve(STUBBORN.replace("Stubborn", "Threaded"))
+    server.wait_for("threaded.stuck")
+    server.popen.send_signal(signal.SIGTERM)
+    server.wait_for("server.stopped")
+    assert server.wait_for("server.killed")["threads"]
+    assert server.ended() == 1
+
+
+@pytest.mark.parametrize("host", ["nowhere.invalid", "a..b"])
+def test_a_host_that_does_not_exist_is_one_clear_line(tmp_path: Path, host: str) -> None:
+    (tmp_path / "c.yaml").write_text(FAST)
+    command = [sys.executable, "-m", "imagerouter", "serve", "--host", host, "--config", "c.yaml"]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 1
+    assert f"can't listen on {host}: " in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
 
 
 def test_a_port_that_is_taken_is_one_clear_line(tmp_path: Path) -> None:

@@ -14,7 +14,6 @@ from imagerouter.errors import (
     InternalError,
     InvalidRequestError,
     NotFoundError,
-    RequestTooLargeError,
 )
 from imagerouter.openai import response
 
@@ -26,6 +25,16 @@ class MethodNotAllowedError(InvalidRequestError):
 
     status = 405
     code = "method_not_allowed"
+
+
+class ShuttingDownError(ImageRouterError):
+    """The server finishes what it has and takes nothing new; in the end it doesn't even finish."""
+
+    status = 503
+    code = "shutting_down"
+
+    def __init__(self) -> None:
+        super().__init__("The server is shutting down", retry_after=5)
 
 
 def headers_for(error: ImageRouterError) -> dict[str, str]:
@@ -52,8 +61,9 @@ def _own(_: Request[Any, Any, Any], error: ImageRouterError) -> Response[bytes]:
 
 
 def _http(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
-    """Litestar's own refusals: no route, wrong method, body too large."""
-    method, path = request.method, request.url.path
+    """Litestar's own refusals: no route, wrong method."""
+    # Not `request.url`: that takes the host header in, which may be anything.
+    method, path = request.method, request.scope["path"]
     if error.status_code == 500 and "disconnected" in error.detail:
         # The client hung up while it was sending; nobody reads this.
         return Response(b"", status_code=499)
@@ -61,9 +71,6 @@ def _http(request: Request[Any, Any, Any], error: HTTPException) -> Response[byt
         known: ImageRouterError = MethodNotAllowedError(f"{path} does not take {method}")
     elif error.status_code == 404:
         known = NotFoundError(f"There is no {method} {path}; the API is described at /docs")
-    elif error.status_code == 413:
-        limit = request.app.state.engine.config.limits.max_body
-        known = RequestTooLargeError(f"The body is larger than {limit} bytes (`limits.max_body`)")
     elif error.status_code < 500:
         known = InvalidRequestError(error.detail)
     else:
@@ -72,7 +79,7 @@ def _http(request: Request[Any, Any, Any], error: HTTPException) -> Response[byt
 
 
 def _defect(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
-    log.error("request.defect", path=request.url.path, exc_info=error)
+    log.error("request.defect", path=request.scope["path"], exc_info=error)
     return answer(InternalError("An internal error occurred; the server's log says more"))
 
 

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from typing import Any
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
+from typing import Any, TypeVar
 
 import structlog
 from litestar import Request, Response, post
 from litestar.response import Stream
 
-from imagerouter.app.errors import answer
+from imagerouter.app.body import read_call
+from imagerouter.app.errors import ShuttingDownError, answer
 from imagerouter.app.openapi import GenerationOperation
 from imagerouter.engine import Engine
 from imagerouter.errors import ImageRouterError
-from imagerouter.jobs import Outcome
-from imagerouter.openai import Call, parse, response
+from imagerouter.openai import Call, response
+
+T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 
@@ -23,11 +25,8 @@ KEEP_ALIVE_SECONDS = 10.0
 """Between comments on a silent stream: proxies cut idle connections after 60 s, Node's fetch after 300 s."""
 
 
-class ShuttingDownError(ImageRouterError):
-    """The server finishes what it has and takes nothing new."""
-
-    status = 503
-    code = "shutting_down"
+class ClientGoneError(Exception):
+    """Nobody waits for the answer any more."""
 
 
 @post(
@@ -39,24 +38,20 @@ class ShuttingDownError(ImageRouterError):
 )
 async def generations(request: Request[Any, Any, Any]) -> Response[Any]:
     engine: Engine = request.app.state.engine
-    call = parse(await request.body(), engine.config.limits)
+    call = await read_call(request, engine.config.limits)
     if request.app.state.draining:
-        raise ShuttingDownError("The server is shutting down", retry_after=5)
+        raise ShuttingDownError
     headers = {"x-imagerouter-job": call.job.id}
-    if call.delivery.stream:
-        # Status and headers go out before the first event: what can be refused is refused before.
-        await engine.admit(call)
-        return Stream(
-            _stream(engine, call),
-            media_type="text/event-stream",
-            headers={**headers, "cache-control": "no-cache", "x-accel-buffering": "no"},
-        )
     try:
-        outcome = await _unless_gone(request, engine, call)
+        if call.delivery.stream:
+            # Status and headers go out before the first event: what can be refused is refused before.
+            await _race(request, call, engine.admit(call))
+            return _event_stream(request, call, headers)
+        outcome = await _race(request, call, engine.run(call))
+    except ClientGoneError:
+        return Response(b"", status_code=499)
     except ImageRouterError as error:
         return answer(error, headers)
-    if outcome is None:
-        return Response(b"", status_code=499)
     headers["x-imagerouter-provider"] = outcome.target.provider
     return Response(
         await asyncio.to_thread(response.body, outcome, call.delivery),
@@ -65,23 +60,35 @@ async def generations(request: Request[Any, Any, Any]) -> Response[Any]:
     )
 
 
-async def _unless_gone(request: Request[Any, Any, Any], engine: Engine, call: Call) -> Outcome | None:
-    """The outcome, or ``None`` if the client hung up first; then the work is cancelled.
+def _event_stream(request: Request[Any, Any, Any], call: Call, headers: dict[str, str]) -> Stream:
+    state = request.app.state
+    return Stream(
+        _stream(state.engine.events(call), state.in_flight.over),
+        media_type="text/event-stream",
+        headers={**headers, "cache-control": "no-cache", "x-accel-buffering": "no"},
+    )
+
+
+async def _race(request: Request[Any, Any, Any], call: Call, work: Coroutine[Any, Any, T]) -> T:
+    """The result of ``work``, unless the client hangs up or the server's patience ends; then it is cancelled.
 
     Litestar does not cancel a handler whose client is gone, so the work races against the disconnect.
     """
-    work = asyncio.create_task(engine.run(call), name=f"job {call.job.id}")
+    task = asyncio.create_task(work, name=f"job {call.job.id}")
     gone = asyncio.create_task(_disconnected(request))
+    over = asyncio.create_task(request.app.state.in_flight.over.wait())
     try:
-        await asyncio.wait([work, gone], return_when=asyncio.FIRST_COMPLETED)
-        if work.done():
-            return work.result()
+        await asyncio.wait([task, gone, over], return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            return task.result()
+        if over.done():
+            raise ShuttingDownError
         log.info("client.gone", job=call.job.id)
-        return None
+        raise ClientGoneError
     finally:
-        for task in (work, gone):
-            task.cancel()
-        await asyncio.wait([work, gone])
+        for each in (task, gone, over):
+            each.cancel()
+        await asyncio.wait([task, gone, over])
 
 
 async def _disconnected(request: Request[Any, Any, Any]) -> None:
@@ -89,24 +96,28 @@ async def _disconnected(request: Request[Any, Any, Any]) -> None:
         pass
 
 
-async def _stream(engine: Engine, call: Call) -> AsyncIterator[bytes]:
-    """The call's events as bytes, with a comment whenever nothing else has come for a while."""
-    events = engine.events(call)
+async def _stream(events: AsyncGenerator[dict[str, Any], None], over: asyncio.Event) -> AsyncIterator[bytes]:
+    """Events as bytes, with a comment whenever nothing else has come for a while, until the patience is over."""
     coming: asyncio.Task[dict[str, Any]] | None = None
+    ending = asyncio.create_task(over.wait())
     try:
         while True:
             coming = coming or asyncio.ensure_future(anext(events))
-            done, _ = await asyncio.wait([coming], timeout=KEEP_ALIVE_SECONDS)
-            if not done:
-                yield b": keepalive\n\n"
-                continue
-            try:
+            await asyncio.wait([coming, ending], timeout=KEEP_ALIVE_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+            if coming.done():
                 payload = coming.result()
-            except StopAsyncIteration:
+                coming = None
+                heavy = "b64_json" in payload
+                yield await asyncio.to_thread(response.event, payload) if heavy else response.event(payload)
+            elif ending.done():
+                yield response.event(response.failed(ShuttingDownError()))
                 return
-            coming = None
-            yield response.event(payload)
+            else:
+                yield b": keepalive\n\n"
+    except StopAsyncIteration:
+        return
     finally:
+        ending.cancel()
         if coming is not None:
             coming.cancel()
             await asyncio.wait([coming])

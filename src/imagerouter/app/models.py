@@ -10,7 +10,7 @@ from litestar.params import Parameter
 from imagerouter.engine import Engine
 from imagerouter.errors import ModelNotFoundError
 from imagerouter.openai import describe
-from imagerouter.suggest import did_you_mean
+from imagerouter.suggest import did_you_mean, shortened
 
 
 @get("/models", summary="All models", tags=["models"])
@@ -29,5 +29,5 @@ async def retrieve_model(
     model = engine.catalogue.resolve(name)
     if model is None:
         hint = did_you_mean(name, engine.catalogue.names())
-        raise ModelNotFoundError(f"The model `{name}` does not exist{hint}", param="model")
+        raise ModelNotFoundError(f"The model `{shortened(name)}` does not exist{hint}", param="model")
     return describe(model, engine.fleet.snapshots)

@@ -17,6 +17,7 @@ _ERRORS = {
     "400": "A parameter is wrong, or the body can't be read",
     "404": "No such model",
     "413": "The body is too large",
+    "415": "The body is compressed",
     "429": "The queue is full; `retry-after` says when to come back",
     "500": "A defect of the server",
     "502": "The provider failed",

@@ -1,4 +1,4 @@
-"""The process: granian around the application, and a shutdown that lets running jobs finish."""
+"""The process: granian around the application."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from granian.constants import HTTPModes, Interfaces
 from granian.server.embed import Server as Granian
 from litestar import Litestar
 
+from imagerouter.app.shutdown import Signals, close, drain, exit_soon
 from imagerouter.app.wiring import create_app
 from imagerouter.config import Config
 from imagerouter.engine import Engine
@@ -41,33 +42,37 @@ class Listening:
 
 
 def serve(config: Config) -> None:
-    """Listen until SIGTERM or SIGINT, then drain. Raises `ImageRouterError` if the address can't be used."""
+    """Listen until SIGTERM or SIGINT, then drain; a second signal cuts that short, a third ends the process.
+
+    Raises `ImageRouterError` if the address can't be used.
+    """
     configure(config.server)
     asyncio.run(_serve(config))
 
 
 async def _serve(config: Config) -> None:
-    stop = asyncio.Event()
+    signals = Signals()
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    stopping = asyncio.create_task(stop.wait())
+        asyncio.get_running_loop().add_signal_handler(number, signals)
+    stopping = asyncio.create_task(signals.stop.wait())
     async with listening(config) as server:
         log.info("server.listening", url=server.url, providers=list(config.providers))
         await asyncio.wait([server.closed, stopping], return_when=asyncio.FIRST_COMPLETED)
         if stopping.done():
-            await _drain(server, config.server.drain, stop)
+            await drain(server.app, config.server.drain, signals)
     stopping.cancel()
     log.info("server.stopped")
+    exit_soon()
 
 
 @asynccontextmanager
 async def listening(config: Config) -> AsyncIterator[Listening]:
     """A server on ``config.server``'s address, answering from the first moment on; port 0 takes a free one."""
-    host, port = config.server.host, _bindable(config.server.host, config.server.port)
+    address, port = _bindable(config.server.host, config.server.port)
     app = create_app(config)
     granian = Granian(
         app,
-        address=host,
+        address=address,
         port=port,
         interface=Interfaces.ASGI,
         http=HTTPModes.http1,
@@ -79,18 +84,17 @@ async def listening(config: Config) -> AsyncIterator[Listening]:
         log_enabled=False,
     )
     closed = asyncio.create_task(granian.serve())
-    await _answering(host, port, closed)
+    await _answering(address, port, closed)
     try:
-        yield Listening(app, f"http://{_shown(host)}:{port}", closed)
+        yield Listening(app, f"http://{_shown(config.server.host)}:{port}", closed)
     finally:
-        granian.stop()  # type: ignore[no-untyped-call]
-        await closed
+        await close(app, granian, closed)
 
 
-async def _answering(host: str, port: int, closed: asyncio.Task[None]) -> None:
+async def _answering(address: str, port: int, closed: asyncio.Task[None]) -> None:
     while not closed.done():  # granian has no event for it
         try:
-            _, writer = await asyncio.open_connection(_reachable(host), port)
+            _, writer = await asyncio.open_connection(_reachable(address), port)
         except OSError:
             await asyncio.sleep(0.01)
         else:
@@ -98,34 +102,35 @@ async def _answering(host: str, port: int, closed: asyncio.Task[None]) -> None:
             return
 
 
-async def _drain(server: Listening, seconds: float, stop: asyncio.Event) -> None:
-    """Take no new job and wait for the running ones; a second signal ends the patience."""
-    server.app.state.draining = True
-    scheduler, in_flight = server.engine.scheduler, server.app.state.in_flight
-    log.info("server.draining", running=scheduler.running, waiting=scheduler.waiting)
-    stop.clear()
-    loop = asyncio.get_running_loop()
-    end = loop.time() + seconds
-    while in_flight.count and loop.time() < end and not stop.is_set():  # noqa: ASYNC110
-        await asyncio.sleep(0.05)
-    # granian has the last bytes now, and no event that says when they are on the wire.
-    await asyncio.sleep(0.2)
+def _bindable(host: str, port: int) -> tuple[str, int]:
+    """The address and port, checked: granian takes no names, and would only log that a port is taken.
+
+    Port 0 becomes one that is free; a name that stands for several addresses is taken as the first usable one.
+    """
+    refusal = OSError(f"no address belongs to {host!r}")
+    for family, address in _addresses(host):
+        try:
+            with socket.socket(family, socket.SOCK_STREAM) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind((address, port))
+                return address, int(probe.getsockname()[1])
+        except OSError as error:
+            refusal = error
+    raise ImageRouterError(f"can't listen on {_shown(host)}:{port}: {refusal.strerror or refusal}")
 
 
-def _bindable(host: str, port: int) -> int:
-    """The port, checked; 0 becomes one that is free. granian itself would only log that it is taken."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+def _addresses(host: str) -> list[tuple[socket.AddressFamily, str]]:
+    """What ``host`` stands for, IPv4 first: clients that are given 127.0.0.1 should reach ``localhost``."""
     try:
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((host, port))
-            return int(probe.getsockname()[1])
-    except OSError as error:
-        raise ImageRouterError(f"can't listen on {_shown(host)}:{port}: {error.strerror}") from None
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or "not a host name"
+        raise ImageRouterError(f"can't listen on {_shown(host)}: {reason}") from None
+    return sorted((family, str(address[0])) for family, _, _, _, address in found)
 
 
-def _reachable(host: str) -> str:
-    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - not a bind
+def _reachable(address: str) -> str:
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address)  # noqa: S104 - not a bind
 
 
 def _shown(host: str) -> str:

@@ -34,9 +34,10 @@ def create_app(config: Config | None = None) -> Litestar:
     engine = Engine(config)
 
     @asynccontextmanager
-    async def lifespan(_: Litestar) -> AsyncIterator[None]:
+    async def lifespan(app: Litestar) -> AsyncIterator[None]:
         async with engine:
             yield
+            app.state.served.set()
 
     in_flight = InFlight()
     api = [generations, list_models, retrieve_model]
@@ -55,6 +56,7 @@ def create_app(config: Config | None = None) -> Litestar:
     app.state.engine = engine
     app.state.in_flight = in_flight
     app.state.draining = False
+    app.state.served = asyncio.Event()  # set when the last connection is closed and the providers are next
     return app
 
 

@@ -11,8 +11,26 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from imagerouter import types
 from imagerouter.jobs import Preferences
-from imagerouter.types import Hires, Lora
+
+_ModelName = Annotated[str, Meta(min_length=1, max_length=512, description="the name of a model from `/v1/models`")]
+
+
+class Lora(types.Lora, frozen=True):
+    """A LoRA to apply, by the name under which the provider lists it; weight 1.0 is full strength."""
+
+    name: Annotated[str, Meta(min_length=1)]
+    weight: Annotated[float, Meta(ge=-10, le=10)] = 1.0
+
+
+class Hires(types.Hires, frozen=True):
+    """A second pass at a larger size (A1111's "hires fix")."""
+
+    scale: Annotated[float, Meta(ge=1, le=8)] = 2.0
+    steps: Annotated[int, Meta(ge=1)] | None = None
+    strength: Annotated[float, Meta(ge=0, le=1)] | None = None
+    upscaler: str | None = None
 
 
 class ProviderPreferences(Preferences, frozen=True, kw_only=True):
@@ -30,7 +48,7 @@ class GenerationBody(msgspec.Struct, kw_only=True):
     """Absent and ``null`` mean the same everywhere."""
 
     prompt: Annotated[str, Meta(min_length=1, description="a text of at least one character")]
-    model: Annotated[str, Meta(min_length=1, description="the name of a model from `/v1/models`")] | None = None
+    model: _ModelName | None = None
     n: Annotated[int, Meta(ge=1, le=100, description="an integer of at least 1")] = 1
     size: Annotated[str, Meta(description="`WIDTHxHEIGHT` in pixels, like `1024x1024`, or `auto`")] | None = None
     quality: Literal["auto", "low", "medium", "high", "xhigh", "max", "standard", "hd"] | None = None
@@ -59,7 +77,9 @@ class GenerationBody(msgspec.Struct, kw_only=True):
     strength: Annotated[float, Meta(ge=0, le=1, description="a number from 0 to 1")] | None = None
     clip_skip: Annotated[int, Meta(ge=1, le=12, description="an integer from 1 to 12")] | None = None
     vae: Annotated[str, Meta(description="the name of a VAE")] | None = None
-    loras: Annotated[tuple[Lora, ...], Meta(description="a list of `{name, weight}`")] | None = None
+    loras: (
+        Annotated[tuple[Lora, ...], Meta(max_length=16, description="a list of up to 16 `{name, weight}`")] | None
+    ) = None
     hires: Annotated[Hires, Meta(description="an object `{scale, steps, strength, upscaler}`")] | None = None
     images: (
         Annotated[tuple[str, ...], Meta(max_length=16, description="up to 16 pictures as base64 or data URL")] | None
@@ -69,7 +89,7 @@ class GenerationBody(msgspec.Struct, kw_only=True):
     height: Annotated[int, Meta(ge=16, description="an integer of at least 16, in pixels")] | None = None
     aspect_ratio: Annotated[str, Meta(description="a ratio like `16:9`, or `auto`")] | None = None
     models: (
-        Annotated[tuple[str, ...], Meta(max_length=16, description="a list of model names to fall back to")] | None
+        Annotated[tuple[_ModelName, ...], Meta(max_length=16, description="a list of up to 16 model names")] | None
     ) = None
     provider: Annotated[ProviderPreferences, Meta(description="an object with routing preferences")] | None = None
     strict: Annotated[bool, Meta(description="`true` or `false`")] = False
@@ -77,6 +97,16 @@ class GenerationBody(msgspec.Struct, kw_only=True):
 
 
 FIELDS = frozenset(GenerationBody.__struct_fields__)
+
+NESTED = {
+    "provider": frozenset(ProviderPreferences.__struct_fields__),
+    "hires": frozenset(Hires.__struct_fields__),
+    "loras": frozenset(Lora.__struct_fields__),
+}
+"""Fields that are objects, or lists of them, with the keys that these may have."""
+
+KEYS = FIELDS | {f"{name}.{key}" for name, keys in NESTED.items() for key in keys}
+"""Every key there is, for suggestions."""
 
 INERT = frozenset("user safety_identifier moderation complexity frame_count frame_duration_ms svg".split())
 """OpenAI parameters that say nothing about the picture here; accepted, and never a reason to refuse."""

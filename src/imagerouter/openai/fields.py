@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from imagerouter.errors import InvalidParameterError
-from imagerouter.openai.body import FIELDS
+from imagerouter.openai.body import FIELDS, NESTED
 from imagerouter.parameters import CANONICAL_OF
 
 
@@ -15,29 +15,53 @@ def canonical(fields: Mapping[str, Any]) -> tuple[dict[str, Any], list[str], dic
 
     Returns the known fields, the unknown names, and for each known field the name it was sent under.
     """
-    flat = {**fields, **extra} if isinstance(extra := fields.get("extra_body"), dict) else {**fields}
-    if flat.get("true_cfg_scale") is not None and "guidance_scale" in flat:
-        # Whoever tells the two apart speaks of a distilled model, whose `guidance_scale` is no CFG.
-        flat.setdefault("guidance", flat.pop("guidance_scale"))
+    pairs = list(_pairs(fields))
+    # Whoever tells the two apart speaks of a distilled model, whose `guidance_scale` is no CFG.
+    distilled = {"guidance_scale": "guidance"} if any(key == "true_cfg_scale" for key, _, _ in pairs) else {}
     known: dict[str, Any] = {}
     origin: dict[str, str] = {}
     unknown: list[str] = []
-    for key, value in flat.items():
-        if value is None or key == "extra_body":
-            continue
-        name = CANONICAL_OF.get(key, key)
+    for key, sent, value in pairs:
+        name = distilled.get(key) or CANONICAL_OF.get(key, key)
         if name not in FIELDS:
-            unknown.append(key)
+            unknown.append(sent)
             continue
         shaped = shape(name, value)
         if name in known and known[name] != shaped:
-            raise InvalidParameterError(
-                f"`{origin[name]}` and `{key}` are two names of one parameter with different values",
-                param=key,
-            )
+            raise _contradiction(origin[name], sent)
         known[name] = shaped
-        origin.setdefault(name, key)
+        origin.setdefault(name, sent)
+    for name in NESTED:
+        unknown += strangers(name, known.get(name))
     return known, unknown, origin
+
+
+def _pairs(fields: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:
+    """Every key that says something, with the name to call it by; those of ``extra_body`` come last."""
+    extra = fields.get("extra_body")
+    for key, value in fields.items():
+        if value is not None and not (key == "extra_body" and isinstance(extra, dict)):
+            yield key, key, value
+    if isinstance(extra, dict):
+        yield from ((key, f"extra_body.{key}", value) for key, value in extra.items() if value is not None)
+
+
+def _contradiction(first: str, second: str) -> InvalidParameterError:
+    return InvalidParameterError(
+        f"`{first}` and `{second}` are two names of one parameter with different values", param=second
+    )
+
+
+def strangers(name: str, value: Any) -> Iterator[str]:
+    """Keys inside an object, or a list of objects, that mean nothing: ``loras[0].colour``."""
+    if name not in NESTED:
+        return
+    items: Iterable[tuple[str, Any]] = [(name, value)]
+    if isinstance(value, list):
+        items = ((f"{name}[{index}]", item) for index, item in enumerate(value))
+    for place, item in items:
+        if isinstance(item, dict):
+            yield from (f"{place}.{key}" for key in item if key not in NESTED[name])
 
 
 _LORA_KEYS = {"path": "name", "lora_name": "name", "model": "name", "scale": "weight", "strength": "weight"}
@@ -46,31 +70,47 @@ _LORA_KEYS = {"path": "name", "lora_name": "name", "model": "name", "scale": "we
 def shape(name: str, value: Any) -> Any:
     """Shapes that other dialects use: one picture or LoRA without a list, numbers as text for the size."""
     if name == "images":
-        items = value if isinstance(value, list) else [value]
-        return [_reference(item) for item in items]
+        return [_reference(item) for item in _listed(value)]
     if name == "mask":
         return _reference(value)
     if name == "loras":
-        items = value if isinstance(value, list) else [value]
-        return [_lora(item) for item in items]
+        return [_lora(item, f"loras[{index}]") for index, item in enumerate(_listed(value))]
     if name in ("width", "height") and isinstance(value, str) and value.isdecimal() and len(value) < 7:
         return int(value)
+    if name in NESTED and isinstance(value, dict):
+        return {key: _said(item) if key == "options" else item for key, item in _said(value).items()}
     return value
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def _said(value: Any) -> Any:
+    """Without the keys that are ``null``, which is the same as absent."""
+    return {key: item for key, item in value.items() if item is not None} if isinstance(value, dict) else value
 
 
 def _reference(item: Any) -> Any:
     """``{"image_url": {"url": …}}`` in its three spellings → the URL or base64 itself."""
     while isinstance(item, dict):
-        inner = item.get("image_url", item.get("url", item.get("b64_json")))
+        inner = next((item[key] for key in ("image_url", "url", "b64_json") if item.get(key) is not None), None)
         if inner is None:
             return item
         item = inner
     return item
 
 
-def _lora(item: Any) -> Any:
+def _lora(item: Any, place: str) -> Any:
     if isinstance(item, str):
         return {"name": item}
-    if isinstance(item, dict):
-        return {_LORA_KEYS.get(key, key) if key not in ("name", "weight") else key: v for key, v in item.items()}
-    return item
+    if not isinstance(item, dict):
+        return item
+    known: dict[str, Any] = {}
+    origin: dict[str, str] = {}
+    for key, value in _said(item).items():
+        name = _LORA_KEYS.get(key, key)
+        if known.setdefault(name, value) != value:
+            raise _contradiction(f"{place}.{origin[name]}", f"{place}.{key}")
+        origin.setdefault(name, key)
+    return known

@@ -9,23 +9,18 @@ from typing import Any
 
 import msgspec
 
-from imagerouter import samplers
 from imagerouter.config import Limits
 from imagerouter.errors import InvalidParameterError, InvalidRequestError, UnknownParameterError
 from imagerouter.jobs import Job, Preferences
-from imagerouter.openai.body import FIELDS, INERT, VALID, GenerationBody
-from imagerouter.openai.fields import canonical, shape
+from imagerouter.openai.body import INERT, KEYS, GenerationBody
+from imagerouter.openai.fields import canonical
 from imagerouter.openai.inputs import picture
-from imagerouter.parameters import CANONICAL_OF
-from imagerouter.suggest import did_you_mean
+from imagerouter.openai.sizes import ratio_of, size_of
+from imagerouter.openai.values import PASSED_ON, convert, parameters_of
+from imagerouter.suggest import did_you_mean, shortened
 
-_PATH = re.compile(r" - at `\$\.?([^`]*)`$")
-_SIZE = re.compile(r"(\d{1,6})\s*[xX]\s*(\d{1,6})")
-_RATIO = re.compile(r"(\d+(?:\.\d+)?)\s*[:/]\s*(\d+(?:\.\d+)?)")
-_PASSED_ON = (
-    "negative_prompt steps cfg_scale guidance sampler scheduler strength clip_skip vae loras hires "
-    "quality style background width height"
-).split()
+MOST_WARNINGS = 50
+"""Keys without a meaning that a reply lists; each picture of a stream carries the list again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +33,7 @@ class Delivery:
     output_format: str | None = None
     compression: int | None = None
     warnings: tuple[str, ...] = ()
-    """Keys of the request that mean nothing here."""
+    """Keys of the request that have no effect, whoever serves it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +47,36 @@ class Call:
 def parse(raw: bytes, limits: Limits) -> Call:
     """Read one JSON body. Raises only subclasses of `InvalidRequestError`."""
     try:
-        fields = msgspec.json.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InvalidRequestError(f"The body is not valid JSON: {error}") from None
+        return interpret(_decoded(raw), limits)
     except RecursionError:
+        # Comparing and quoting values takes more of the stack than decoding them did.
         raise InvalidRequestError("The body is nested too deeply") from None
+
+
+def _decoded(raw: bytes) -> dict[str, Any]:
+    try:
+        fields = msgspec.json.decode(raw)
+    except msgspec.ValidationError:
+        raise _out_of_range(raw) from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        reason = str(error)
+        if re.search(rb"\\u[dD][89a-fA-F]", raw) and any(word in reason for word in ("truncated", "escape", "pair")):
+            reason = "a `\\ud800` to `\\udfff` stands for half a character and needs its other half"
+        raise InvalidRequestError(f"The body is not valid JSON: {reason}") from None
     if not isinstance(fields, dict):
         raise InvalidRequestError("The body must be a JSON object")
-    return interpret(fields, limits)
+    return fields
+
+
+def _out_of_range(raw: bytes) -> InvalidRequestError:
+    """Msgspec refuses numbers that no 64-bit float holds, and does not say where."""
+    for name, value in msgspec.json.decode(raw, type=dict[str, msgspec.Raw]).items():
+        try:
+            msgspec.json.decode(value)
+        except msgspec.ValidationError:
+            param = shortened(name)
+            return InvalidParameterError(f"`{param}`: a number in it is out of range", param=param)
+    return InvalidRequestError("The body holds a number that is out of range")
 
 
 def interpret(fields: Mapping[str, Any], limits: Limits) -> Call:
@@ -75,134 +92,50 @@ def interpret(fields: Mapping[str, Any], limits: Limits) -> Call:
 
 
 def _understand(known: dict[str, Any], unknown: list[str], limits: Limits) -> Call:
-    body = _convert(known)
-    warnings = tuple(name for name in unknown if name not in INERT)
-    if body.strict and warnings:
-        name = warnings[0]
-        raise UnknownParameterError(f"Unknown parameter `{name}`{did_you_mean(name, FIELDS)}", param=name)
-    _check_limits(body, limits)
+    body = convert(known, limits)
+    unknown = [name for name in unknown if name not in INERT]
+    idle = _without_effect(body)
+    if body.strict and (unknown or idle):
+        raise _too_strict(unknown, idle)
+    listed = [shortened(name) for name in unknown[:MOST_WARNINGS]]
+    more = [f"… and {len(unknown) - MOST_WARNINGS} more"] if len(unknown) > MOST_WARNINGS else []
     delivery = Delivery(
         stream=body.stream,
         progress=body.stream_progress,
         as_url=body.response_format == "url",
         output_format="jpeg" if body.output_format == "jpg" else body.output_format,
         compression=body.output_compression,
-        warnings=warnings + _unused_preferences(body),
+        warnings=(*listed, *more, *idle),
     )
-    return Call(_job(body), delivery)
+    return Call(_job(body, limits), delivery)
 
 
-def _convert(known: dict[str, Any]) -> GenerationBody:
-    if "prompt" not in known:
-        raise InvalidParameterError("Missing required parameter: `prompt`", param="prompt")
-    try:
-        return msgspec.convert(known, GenerationBody)
-    except msgspec.ValidationError as error:
-        raise _explained(str(error), known) from None
+def _too_strict(unknown: list[str], idle: list[str]) -> UnknownParameterError:
+    if not unknown:
+        return UnknownParameterError(f"`{idle[0]}` has no effect here, and the request is strict", param=idle[0])
+    name = shortened(unknown[0])
+    return UnknownParameterError(f"Unknown parameter `{name}`{did_you_mean(unknown[0], KEYS)}", param=name)
 
 
-def _explained(message: str, known: Mapping[str, Any]) -> InvalidParameterError:
-    """Msgspec's "Expected `int`, got `str` - at `$.steps`" in the client's terms."""
-    match = _PATH.search(message)
-    path = match[1] if match else ""
-    reason = _PATH.sub("", message)
-    name = re.split(r"[.\[]", path, maxsplit=1)[0]
-    valid = VALID.get(name) if path == name else None
-    got = _short(known.get(name))
-    if valid:
-        return InvalidParameterError(f"Invalid value for `{path}`: it must be {valid}, not {got}", param=path)
-    return InvalidParameterError(f"Invalid value for `{path}`: {reason}", param=path)
+def _without_effect(body: GenerationBody) -> list[str]:
+    """Known parameters that are accepted and not acted on in this request."""
+    names = (
+        "sort", "max_price", "preferred_max_latency", "preferred_min_throughput", "data_collection", "quantizations",
+    )  # fmt: skip
+    idle = [f"provider.{name}" for name in names if getattr(body.provider, name, None) is not None]
+    if body.output_compression is not None and body.output_format in (None, "png"):
+        idle.append("output_compression")
+    return idle
 
 
-def _short(value: Any) -> str:
-    text = msgspec.json.encode(value).decode() if not isinstance(value, str) else f'"{value}"'
-    return text if len(text) <= 60 else f"{text[:57]}…"
-
-
-def check_parameters(params: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Problems with canonical parameters written in YAML: ``[(name, what is wrong)]``."""
-    problems = []
-    for name, value in params.items():
-        if name == "seed":
-            problems.append((name, "a seed belongs to a request: a fixed one would draw the same picture for ever"))
-            continue
-        if name not in _PASSED_ON:
-            hint = f"; the parameter is called `{CANONICAL_OF[name]}` here" if name in CANONICAL_OF else ""
-            problems.append((name, "unknown parameter" + (hint or did_you_mean(name, _PASSED_ON))))
-            continue
-        try:
-            _convert({"prompt": "x", name: shape(name, value)})
-        except InvalidParameterError as error:
-            problems.append((error.param or name, error.message))
-    return problems
-
-
-def _check_limits(body: GenerationBody, limits: Limits) -> None:
-    _at_most("n", body.n, limits.max_n)
-    _at_most("steps", body.steps, limits.max_steps)
-    _at_most("seed", body.seed, 2**64 - 1)
-    for name in ("prompt", "negative_prompt"):
-        if len(getattr(body, name) or "") > limits.max_prompt:
-            raise InvalidParameterError(f"`{name}` is longer than {limits.max_prompt} characters", param=name)
+def _job(body: GenerationBody, limits: Limits) -> Job:
+    params = parameters_of({name: getattr(body, name) for name in PASSED_ON})
+    size = size_of(body, limits)
+    ratio = ratio_of(body, size)
+    if size is not None:
+        params.update(width=size[0], height=size[1])
     if body.mask is not None and not body.images:
         raise InvalidParameterError("`mask` needs an input picture in `images`", param="mask")
-    param = "size" if body.size else "width"
-    width, height = _size(body)
-    if (width is None) != (height is None):
-        missing = "height" if height is None else "width"
-        raise InvalidParameterError(f"`width` and `height` go together; `{missing}` is missing", param=missing)
-    if width and height:
-        if min(width, height) < 16:
-            raise InvalidParameterError(f"`{param}`: both sides must be at least 16 pixels", param=param)
-        if max(width, height) > limits.max_side or width * height > limits.max_pixels:
-            raise InvalidParameterError(
-                f"`{param}`: {width}x{height} is too large; at most {limits.max_side} pixels a side and "
-                f"{limits.max_pixels} pixels in all",
-                param=param,
-            )
-
-
-def _at_most(name: str, value: int | None, limit: int) -> None:
-    if value is not None and value > limit:
-        raise InvalidParameterError(f"`{name}` must be at most {limit}, not {value}", param=name)
-
-
-def _size(body: GenerationBody) -> tuple[int | None, int | None]:
-    if body.size is None or body.size.strip().casefold() == "auto":
-        return body.width, body.height
-    match = _SIZE.fullmatch(body.size.strip())
-    if match is None:
-        raise InvalidParameterError(
-            f"Invalid value for `size`: it must be {VALID['size']}, not {_short(body.size)}", param="size"
-        )
-    width, height = int(match[1]), int(match[2])
-    if (body.width or width) != width or (body.height or height) != height:
-        raise InvalidParameterError("`size` contradicts `width` and `height`", param="size")
-    return width, height
-
-
-def _ratio(body: GenerationBody) -> float | None:
-    if body.aspect_ratio is None or body.aspect_ratio.strip().casefold() == "auto":
-        return None
-    match = _RATIO.fullmatch(body.aspect_ratio.strip())
-    ratio = float(match[1]) / float(match[2]) if match and float(match[2]) else 0.0
-    if not 1 / 16 <= ratio <= 16:
-        raise InvalidParameterError(
-            f"Invalid value for `aspect_ratio`: it must be {VALID['aspect_ratio']}, between 1:16 and 16:1",
-            param="aspect_ratio",
-        )
-    return ratio
-
-
-def _job(body: GenerationBody) -> Job:
-    params = {name: value for name in _PASSED_ON if (value := getattr(body, name)) not in (None, ())}
-    for name in ("quality", "background"):
-        if params.get(name) == "auto":
-            del params[name]
-    _name_sampler(params)
-    width, height = _size(body)
-    if width and height:
-        params.update(width=width, height=height)
     if body.images:
         params["images"] = tuple(picture(text, f"images[{i}]") for i, text in enumerate(body.images))
     if body.mask is not None:
@@ -217,25 +150,9 @@ def _job(body: GenerationBody) -> Job:
         model=body.model,
         models=body.models or (),
         n=body.n,
-        aspect_ratio=None if width else _ratio(body),
+        aspect_ratio=None if size else ratio,
         partial_images=body.partial_images,
         strict=body.strict,
         preferences=body.provider or Preferences(),
         **seed,
     )
-
-
-def _name_sampler(params: dict[str, Any]) -> None:
-    """Canonical names; the scheduler inside a label like "DPM++ 2M Karras" counts unless one is given."""
-    if "scheduler" in params:
-        params["scheduler"] = samplers.scheduler(params["scheduler"])
-    if "sampler" in params:
-        params["sampler"], scheduler = samplers.split(params["sampler"])
-        if scheduler is not None:
-            params.setdefault("scheduler", scheduler)
-
-
-def _unused_preferences(body: GenerationBody) -> tuple[str, ...]:
-    """Routing preferences of OpenRouter's that are accepted and not acted on."""
-    names = ("sort", "max_price", "preferred_max_latency", "preferred_min_throughput")
-    return tuple(f"provider.{name}" for name in names if getattr(body.provider, name, None) is not None)

@@ -1,0 +1,64 @@
+"""The bytes of a request's body become a call, or an error that its sender gets to see."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import Any, ClassVar
+
+from litestar import Request
+from litestar.exceptions import HTTPException
+
+from imagerouter.config import Limits
+from imagerouter.errors import InvalidRequestError, RequestTooLargeError
+from imagerouter.openai import Call, parse
+
+DISCARD_SECONDS = 10.0
+DISCARD_TIMES = 4
+"""How much of a body that is too large is still read, in multiples of ``limits.max_body``."""
+
+
+class UnsupportedEncodingError(InvalidRequestError):
+    """The body is compressed."""
+
+    status = 415
+    code: ClassVar[str | None] = "unsupported_content_encoding"
+
+
+async def read_call(request: Request[Any, Any, Any], limits: Limits) -> Call:
+    """The call in the request's body. Raises only subclasses of `InvalidRequestError`."""
+    raw = await _read(request, limits.max_body)
+    encoding = request.headers.get("content-encoding", "identity").strip().lower()
+    if encoding not in ("", "identity"):
+        raise UnsupportedEncodingError(f"The body must be plain JSON; `content-encoding: {encoding[:50]}` is not read")
+    try:
+        return parse(raw, limits)
+    except InvalidRequestError as error:
+        kind = request.headers.get("content-type", "").split(";")[0].strip()
+        # Good JSON is taken whatever it is called: the type only helps to explain what can't be read.
+        if type(error) is not InvalidRequestError or not kind or "json" in kind.lower():
+            raise
+        raise InvalidRequestError(f"A JSON body is expected, and this one is `{kind[:100]}`. {error.message}") from None
+
+
+async def _read(request: Request[Any, Any, Any], limit: int) -> bytes:
+    try:
+        return await request.body()
+    except HTTPException as error:
+        if error.status_code != 413:
+            raise
+    await _discard(request, limit * DISCARD_TIMES)
+    raise RequestTooLargeError(f"The body is larger than {limit} bytes (`limits.max_body`)")
+
+
+async def _discard(request: Request[Any, Any, Any], most: int) -> None:
+    """Read on for a while: a client that is still sending when the connection closes never sees the answer."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(DISCARD_SECONDS):
+            more = True
+            while more and most > 0:
+                message = await request.receive()
+                if message["type"] != "http.request":
+                    return
+                more = message["more_body"]
+                most -= len(message["body"])
