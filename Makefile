@@ -15,7 +15,7 @@ demo: .venv/.installed  ## Start the server, draw one picture the way a client w
 	$(BIN)/python examples/demo.py
 
 test: .venv/.installed  ## All tests, offline
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 check: .venv/.installed  ## Formatter, linter, type checker
 	$(BIN)/ruff format --check .
