@@ -134,7 +134,7 @@ class Dispatcher:
 
     def _unknown(self, name: str | None) -> ImageRouterError:
         known, default = self._fleet.catalogue.names(), self._fleet.catalogue.default
-        waiting = "; ".join(f"`{m.name}`: {m.detail}" for m in self._fleet.members.values() if not m.ready)
+        waiting = "; ".join(self._not_ready())
         if not known or name is None:
             what = f"the default model `{default}` is not there" if known else "no provider offers a model"
             reasons = waiting or ("no provider has it" if known else "none is configured")
@@ -146,10 +146,12 @@ class Dispatcher:
             f"The model `{shortened(name)}` does not exist{hint or '.'} Available: {listed}.{down}", param="model"
         )
 
+    def _not_ready(self) -> list[str]:
+        return [f"`{member.name}`: {member.detail}" for member in self._fleet.members.values() if not member.ready]
+
     def _refusal(self, model: PublicModel, chosen: Plan) -> ImageRouterError:
         if not chosen.refusals:
-            down = [f"`{m.name}`: {m.detail}" for m in self._fleet.members.values() if not m.ready]
-            reasons = "; ".join([*model.missing, *down]) or "it has no target"
+            reasons = "; ".join([*model.missing, *self._not_ready()]) or "it has no target"
             return NoProviderError(
                 f"no provider can serve `{model.name}` now ({reasons})", retry_after=COME_AGAIN_SECONDS
             )
