@@ -10,11 +10,26 @@ from typing import TYPE_CHECKING, Any
 
 from imagerouter.testing.drawing import decode, make_image
 from imagerouter.testing.fake import Call, FakeConfig, FakeProvider
+from imagerouter.testing.tape import Dialect, Tape
+from imagerouter.testing.wire import Request, Response, Socket, WireServer
 
 if TYPE_CHECKING:
     from imagerouter.testing.contract import ProviderContract
 
-__all__ = ["Call", "FakeConfig", "FakeProvider", "ProviderContract", "decode", "make_image"]
+__all__ = [
+    "Call",
+    "Dialect",
+    "FakeConfig",
+    "FakeProvider",
+    "ProviderContract",
+    "Request",
+    "Response",
+    "Socket",
+    "Tape",
+    "WireServer",
+    "decode",
+    "make_image",
+]
 
 
 def __getattr__(name: str) -> Any:
