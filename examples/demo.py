@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx
 from openai import OpenAI
 
+MODEL = "builtin"  # the small one that comes with the package
 PROMPT = "a red circle on a blue background"
 PICTURE = Path("demo.png")
 
@@ -23,7 +24,7 @@ def free_port() -> int:
 def wait_until_ready(url: str, server: subprocess.Popen[bytes]) -> None:
     while server.poll() is None:
         try:
-            if httpx.get(f"{url}/health/ready").status_code == 200:
+            if httpx.get(f"{url}/v1/models/{MODEL}").status_code == 200:
                 return
         except httpx.TransportError:
             pass
@@ -41,7 +42,7 @@ def main() -> None:
         wait_until_ready(url, server)
         client = OpenAI(base_url=f"{url}/v1", api_key="none-needed")
         print(f'drawing "{PROMPT}" ...')
-        answer = client.images.generate(prompt=PROMPT, size="512x512", extra_body={"seed": 7})
+        answer = client.images.generate(model=MODEL, prompt=PROMPT, size="512x512", extra_body={"seed": 7})
     finally:
         server.terminate()
         server.wait()

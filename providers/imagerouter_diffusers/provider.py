@@ -23,7 +23,7 @@ from imagerouter import (
     Status,
 )
 from imagerouter_diffusers import capabilities, inputs, loading, render, settings
-from imagerouter_diffusers.config import DiffusersConfig
+from imagerouter_diffusers.config import DiffusersConfig, ModelSource
 from imagerouter_diffusers.discovery import Library, Source, log, scan
 from imagerouter_diffusers.failures import Cancelled, translate
 from imagerouter_diffusers.traits import Traits, traits_of
@@ -34,6 +34,7 @@ class DiffusersProvider(Provider[DiffusersConfig]):
     """Any `DiffusionPipeline`, one worker thread per device."""
 
     Config = DiffusersConfig
+    ModelConfig = ModelSource
 
     def __init__(self, name: str, config: DiffusersConfig) -> None:
         super().__init__(name, config)

@@ -4,6 +4,7 @@ from imagerouter.errors import (
     GenerationError,
     ImageRouterError,
     InvalidParameterError,
+    MisconfiguredError,
     ModelNotFoundError,
     OutOfMemoryError,
     ProviderBusyError,
@@ -14,7 +15,7 @@ from imagerouter.errors import (
     ProviderUnavailableError,
 )
 from imagerouter.parameters import IMAGE, OBJECT, STRING, Descriptor, between, one_of
-from imagerouter.provider import Model, Provider, ProviderConfig, Status
+from imagerouter.provider import Binding, Model, Provider, ProviderConfig, Status
 from imagerouter.types import Hires, Image, ImageRequest, Images, Lora, Operation, Progress, ProgressSink
 
 __version__ = "0.1.0"
@@ -23,6 +24,7 @@ __all__ = [
     "IMAGE",
     "OBJECT",
     "STRING",
+    "Binding",
     "Descriptor",
     "GenerationError",
     "Hires",
@@ -32,6 +34,7 @@ __all__ = [
     "Images",
     "InvalidParameterError",
     "Lora",
+    "MisconfiguredError",
     "Model",
     "ModelNotFoundError",
     "Operation",

@@ -34,6 +34,10 @@ class PublicModel:
     missing: tuple[str, ...] = ()
     """Targets of the YAML that no provider offers right now, each with the reason."""
 
+    @property
+    def is_usable(self) -> bool:
+        return any(not target.model.problem for target in self.targets)
+
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
@@ -79,10 +83,12 @@ def build(config: Config, reported: Mapping[str, Iterable[Model]], previous_defa
     for key, names in merged.items():
         if key not in taken:
             found.append(PublicModel(names[0], tuple(t for name in names for t in groups[name])))
+    # What can't be used isn't offered; who asks for it by its name is told why it can't.
+    reachable, found = found, [model for model in found if model.name in config.models or model.is_usable]
     names = [model.name for model in found]
     kept = previous_default if previous_default in names else next(iter(names), None)
     default = config.default_model or kept
-    return Catalogue(tuple(found), default, _index(found, config, offered))
+    return Catalogue(tuple(found), default, _index(reachable, config, offered))
 
 
 def public_name(model: Model) -> str:
@@ -97,7 +103,9 @@ def _from_yaml(name: str, entry: ModelEntry, config: Config, offered: Mapping[st
     targets, missing = [], []
     for provider, native, params in wanted:
         model = _find(offered.get(provider, []), native)
-        if model is not None:
+        if model is not None and model.problem:
+            missing.append(f"`{provider}` can't use `{native}`: {model.problem}")
+        elif model is not None:
             targets.append(Target(provider, model, defaults, params))
         elif provider in offered:
             missing.append(f"`{provider}` has no model `{native}`")

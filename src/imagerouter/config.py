@@ -20,7 +20,11 @@ class Section(BaseModel):
 
 
 class Target(Section):
-    """One (provider, native model) that can serve a model."""
+    """One (provider, native model) that can serve a model.
+
+    Further keys may define the native model, as the provider's adapter declares them; `imagerouter.definitions` has
+    moved them to that provider's ``models`` by the time that this is built.
+    """
 
     provider: str = Field(description="Name of a provider from `providers`.")
     model: str | None = Field(

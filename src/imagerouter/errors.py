@@ -24,6 +24,7 @@ ProviderTimeoutError           504     provider_timeout         no          yes
 ProviderResponseError          502     provider_bad_response    no          yes
 GenerationError                502     generation_failed        no          yes
 OutOfMemoryError               503     provider_out_of_memory   no          yes
+MisconfiguredError             500     provider_misconfigured   no          yes
 NoProviderError                503     no_provider_available    no          no
 InternalError                  500     internal_error           no          no
 =============================  ======  =======================  ==========  ========
@@ -207,6 +208,13 @@ class OutOfMemoryError(ProviderError):
 
     status = 503
     code = "provider_out_of_memory"
+
+
+class MisconfiguredError(ProviderError):
+    """The provider's own configuration keeps it from drawing this: a matter for who runs it, not for the client."""
+
+    status = 500
+    code = "provider_misconfigured"
 
 
 class NoProviderError(ImageRouterError):

@@ -18,6 +18,7 @@ from typing import Any
 import structlog
 
 from imagerouter.config import Config, ProviderEntry
+from imagerouter.definitions import move_definitions
 from imagerouter.errors import ConfigError
 from imagerouter.positions import Document, read
 from imagerouter.provider import ProviderConfig
@@ -76,6 +77,8 @@ def load_text(text: str, name: str = "configuration") -> Config:
     providers = dict(_providers(document, data.pop("providers", {})))
     if isinstance(data.get("models"), dict):
         data["models"] = {name: {} if entry is None else entry for name, entry in data["models"].items()}
+    if "models" in data:
+        data["models"] = move_definitions(document, data["models"], providers, installed())
     config = validate(document, Config, data, ())
     document.close()
     assert config is not None

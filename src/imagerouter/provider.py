@@ -7,11 +7,13 @@ An adapter is an importable package with one `Provider` subclass, named in the e
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field
 
+from imagerouter.errors import MisconfiguredError
 from imagerouter.parameters import Descriptor
 from imagerouter.types import ImageRequest, Images, Operation, ProgressSink
 from imagerouter.units import Seconds
@@ -44,6 +46,8 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     description: str = ""
     created: int = 0
     """Unix time of the file, where it is known."""
+    problem: str = ""
+    """Why it can't be used although it is there, in plain words. Requests for it are refused with this reason."""
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,6 +62,18 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     """Native names of the models that are loaded now."""
 
 
+class Binding(msgspec.Struct, frozen=True, kw_only=True):
+    """What becomes of one parameter in a workflow."""
+
+    parameter: str
+    places: tuple[str, ...] = ()
+    """Where it is written, in the backend's own terms; none if it can't be."""
+    source: str = ""
+    """Who says so: the configuration, the workflow itself, or the adapter's own rules."""
+    detail: str = ""
+    """Its limits and default, or why it can't be written anywhere."""
+
+
 C = TypeVar("C", bound=ProviderConfig)
 
 
@@ -69,6 +85,9 @@ class Provider(ABC, Generic[C]):
     """
 
     Config: ClassVar[type[ProviderConfig]] = ProviderConfig
+    ModelConfig: ClassVar[type[BaseModel] | None] = None
+    """What defines one model in YAML, where that can be done: the items of ``Config.models``. The same keys may
+    stand in a target (``models.NAME.targets[]``), and then define its model."""
     requires: ClassVar[tuple[str, ...]] = ()
     """Modules that it imports late and can't do without; the user is told which one isn't installed."""
 
@@ -106,6 +125,10 @@ class Provider(ABC, Generic[C]):
         """The backend's state; by default ready if `models` answers."""
         await self.models()
         return Status(ready=True)
+
+    async def inspect(self, workflow: Path) -> list[Binding]:  # noqa: ARG002 - what it could be done with
+        """What each parameter would become in a workflow file. Only for backends that run workflows."""
+        raise MisconfiguredError(f"provider `{self.name}` runs no workflows")
 
     async def aclose(self) -> None:
         """Give everything back. May be called twice, and after a `start` that failed."""

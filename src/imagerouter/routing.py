@@ -132,6 +132,8 @@ def _unwanted(job: Job, target: Target, snapshot: Snapshot) -> Refusal | None:
 
 
 def _incapable(job: Job, target: Target) -> Refusal | None:
+    if target.model.problem:
+        return Refusal(target.name, target.model.problem)
     operation, params = operation_of(job), job.params_for(target)
     if operation not in target.model.operations:
         words = _OPERATION_WORDS[operation]

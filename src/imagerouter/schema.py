@@ -46,6 +46,7 @@ def build(types: Iterable[str] | None = None) -> dict[str, Any]:
         "required": ["type"],
         "type": "object",
     }
+    _add_definitions(definitions["Target"], names)
     definitions["parameters"] = _parameters(definitions)
     for owner, key in (
         (schema, "defaults"),
@@ -75,6 +76,16 @@ def _provider(name: str) -> dict[str, Any]:
     schema["properties"] = {"type": type_key, **schema["properties"]}
     schema["required"] = ["type", *schema.get("required", [])]
     return {f"provider.{name}": schema, **nested}
+
+
+def _add_definitions(target: dict[str, Any], names: Iterable[str]) -> None:
+    """A target may hold whatever defines a model of some type."""
+    for name in names:
+        kind = installed().provider_class(name, ready=False).ModelConfig
+        if kind is not None:
+            schema = kind.model_json_schema(ref_template=f"#/$defs/provider.{name}.{{model}}")
+            for key, value in schema["properties"].items():
+                target["properties"].setdefault(key, value)
 
 
 def _parameters(definitions: dict[str, Any]) -> dict[str, Any]:

@@ -15,12 +15,15 @@ from imagerouter.config import Config, Limits, ModelEntry, Server, Target
 from imagerouter.loader import load
 from imagerouter.openai import typed_parameters
 from imagerouter.parameters import DECLARABLE
+from imagerouter.provider import ProviderConfig
 from imagerouter.registry import installed
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 REFERENCE = (CONFIGS / "reference.yaml").read_text()
 DISTRIBUTION = "imagerouter"
 OURS = installed().names_from(DISTRIBUTION)
+
+SHARED = ProviderConfig.model_fields
 
 SECTIONS: list[tuple[type[BaseModel], str]] = [
     (Config, ""),
@@ -33,7 +36,10 @@ SECTIONS: list[tuple[type[BaseModel], str]] = [
 
 @cache
 def entries() -> dict[str, tuple[str, str]]:
-    """Each key's path in reference.yaml, names and indices as ``*``: (description, "required" or default)."""
+    """Each key's path in reference.yaml: (description, "required" or default).
+
+    Names and indices are ``*``, but a provider's name is its type, unless the key is one that all of them have.
+    """
     found: dict[str, tuple[str, str]] = {}
     root = yaml.compose(REFERENCE)
     comments = comments_above()
@@ -61,11 +67,15 @@ def walk(node: Any, path: str, comments: dict[int, str], found: dict[str, tuple[
             walk(item, f"{path}.*", comments, found)
     if not isinstance(node, yaml.MappingNode):
         return
+    if re.fullmatch(r"providers\.[^.]+", path):
+        kind = next(value.value for key, value in node.value if key.value == "type")
+        path = f"providers.{kind}"
     for key, value in node.value:
         comment = comments.get(key.start_mark.line + 1, "")
         match = re.search(rf"(?:^| ){key.value}: (.*?)(?: - (?:optional, default: (.*)|(required.*)))?$", comment)
         name = key.value if match else "*"
-        inner = f"{path}.{name}".lstrip(".")
+        shared = path.count(".") == 1 and name in SHARED
+        inner = f"providers.*.{name}" if shared and path.startswith("providers.") else f"{path}.{name}".lstrip(".")
         if match:
             found[inner] = (match[1], match[2] or match[3] or "")
         walk(value, inner, comments, found)
@@ -74,10 +84,13 @@ def walk(node: Any, path: str, comments: dict[int, str], found: dict[str, tuple[
 def fields() -> Iterator[tuple[str, str, type[BaseModel], FieldInfo]]:
     sections = list(SECTIONS)
     for kind in OURS:
-        sections += nested(installed().provider_class(kind, ready=False).Config, "providers.*")
+        sections += nested(installed().provider_class(kind, ready=False).Config, f"providers.{kind}")
     for model, path in sections:
         for name, info in model.model_fields.items():
-            yield f"{path}.{name}".lstrip("."), name, model, info
+            inner = f"{path}.{name}".lstrip(".")
+            if issubclass(model, ProviderConfig) and name in SHARED:
+                inner = f"providers.*.{name}"
+            yield inner, name, model, info
 
 
 def nested(model: type[BaseModel], path: str) -> list[tuple[type[BaseModel], str]]:
@@ -129,7 +142,7 @@ def parsed(model: type[BaseModel], name: str, text: str) -> Any:
 
 
 def test_the_reference_knows_no_key_that_does_not_exist() -> None:
-    known = {path for path, *_ in FIELDS} | {"providers.*.type"}
+    known = {path for path, *_ in FIELDS} | {f"providers.{kind}.type" for kind in OURS}
     assert set(entries()) <= known
 
 

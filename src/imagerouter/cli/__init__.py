@@ -20,6 +20,7 @@ COMMANDS = {
     "generate": ("imagerouter.cli.generate:generate", "Draw pictures and save them."),
     "models": ("imagerouter.cli.models:models", "List the models that can be used."),
     "check": ("imagerouter.cli.check:check", "Check a configuration file and every provider in it."),
+    "workflow": ("imagerouter.cli.workflow:workflow", "See what a workflow file can do."),
     "config": ("imagerouter.cli.config:config", "Work with configuration files."),
 }
 

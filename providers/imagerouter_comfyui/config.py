@@ -1,0 +1,172 @@
+"""The YAML keys of a ComfyUI provider."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from imagerouter import ProviderConfig
+from imagerouter.units import Seconds
+
+Family = Literal[
+    "sd15",
+    "sd2",
+    "sdxl",
+    "sd3",
+    "flux",
+    "flux2",
+    "qwen-image",
+    "chroma",
+    "z-image",
+    "hidream",
+]
+Transfer = Literal["view", "websocket"]
+
+
+def _as_list(value: Any) -> Any:
+    return [value] if isinstance(value, str | dict) else value
+
+
+class Binding(BaseModel):
+    """One input of a node that a parameter is written into."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    to: str = Field(pattern=r"^[^.\s]+\..+$", description="Node id and input name: `6.text`.")
+    min: float | None = Field(default=None, description="Smaller numbers are raised to it.")
+    max: float | None = Field(default=None, description="Larger numbers are lowered to it.")
+    round_to: int | None = Field(default=None, ge=1, description="Numbers are rounded to a multiple of it.")
+    map: dict[str, Any] = Field(default={}, description="Other values for some values, such as sampler names.")
+
+
+def _as_binding(value: Any) -> Any:
+    return {"to": value} if isinstance(value, str) else value
+
+
+Bindings = Annotated[
+    list[Annotated[Binding, BeforeValidator(_as_binding, json_schema_input_type=str | Binding)]],
+    BeforeValidator(_as_list, json_schema_input_type=str | Binding | list[str | Binding]),
+]
+
+
+def _file(path: str) -> dict[str, Any]:
+    from imagerouter_comfyui.graph import WorkflowError
+    from imagerouter_comfyui.workflows import read_file
+
+    try:
+        return read_file(Path(path))
+    except WorkflowError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+class ComfyModel(BaseModel):
+    """One model: a workflow file, or model files with the family's template."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    workflow: str | None = Field(
+        default=None,
+        description="Workflow file in API or editor format; a relative path is relative to the current directory.",
+    )
+    bindings: dict[str, Bindings] = Field(
+        default={},
+        description="Parameter → the inputs that it is written into, where the automatic rule gets it wrong.",
+    )
+    outputs: list[str] = Field(
+        default=[], description="Ids of the nodes whose pictures are the result; by default those that save pictures."
+    )
+    checkpoint: str | None = Field(default=None, description="File in the server's `checkpoints` folder.")
+    diffusion_model: str | None = Field(default=None, description="File in the server's `diffusion_models` folder.")
+    text_encoders: list[str] = Field(default=[], description="Files in the server's `text_encoders` folder.")
+    vae: str | None = Field(default=None, description="File in the server's `vae` folder.")
+    weight_dtype: str | None = Field(default=None, description="Number format of a diffusion model: fp8_e4m3fn, …")
+    family: Family | None = Field(
+        default=None, description="Which template draws it; by default told from the file and its name."
+    )
+    width: int | None = Field(default=None, ge=16, description="Native width in pixels.")
+    height: int | None = Field(default=None, ge=16, description="Native height in pixels.")
+
+    @field_validator("workflow")
+    @classmethod
+    def _can_be_read(cls, path: str | None) -> str | None:
+        if path is not None:
+            _file(path)
+        return path
+
+    @field_validator("bindings", "outputs")
+    @classmethod
+    def _leads_somewhere(cls, value: Any, info: ValidationInfo) -> Any:
+        """What can be said without the server: a file in API format already has its final nodes."""
+        from imagerouter_comfyui.bind import check
+        from imagerouter_comfyui.graph import is_ui_format
+
+        path = info.data.get("workflow")
+        if path is not None and not is_ui_format(graph := _file(path)):
+            problems = check(graph, cls.model_construct(**{str(info.field_name): value}))
+            if problems:
+                raise ValueError("; ".join(problems))
+        return value
+
+    @model_validator(mode="after")
+    def _is_one_thing(self) -> ComfyModel:
+        kinds = [name for name in ("workflow", "checkpoint", "diffusion_model") if getattr(self, name)]
+        if len(kinds) > 1:
+            raise ValueError(f"`{kinds[0]}` and `{kinds[1]}` exclude each other")
+        if self.workflow is None and (self.bindings or self.outputs):
+            raise ValueError("`bindings` and `outputs` belong to a `workflow`")
+        return self
+
+
+class ComfyConfig(ProviderConfig):
+    """Keys of ``type: comfyui``."""
+
+    base_url: str = Field(
+        default="http://127.0.0.1:8188",
+        pattern=r"^https?://[^\s/]+\S*$",
+        description="Where the server is; behind a proxy with the path that leads to it.",
+    )
+    token: SecretStr | None = Field(default=None, description="Sent as `authorization: Bearer …`.")
+    username: str | None = Field(default=None, description="For basic authentication, with `password`.")
+    password: SecretStr | None = Field(default=None, description="For basic authentication, with `username`.")
+    headers: dict[str, SecretStr] = Field(default={}, description="Further headers for every request.")
+    queue_timeout: Seconds = Field(
+        default=300.0, description="Longest wait in the server's own queue, behind other people's jobs."
+    )
+    load_timeout: Seconds = Field(default=300.0, description="Longest silence while models are loaded.")
+    idle_timeout: Seconds = Field(default=120.0, description="Longest silence while a picture is drawn.")
+    transfer: Transfer = Field(
+        default="view",
+        description="How pictures come: view (saved there and fetched) or websocket (never saved there).",
+    )
+    keep_metadata: bool = Field(
+        default=False, description="Leave the workflow, prompt included, in the PNGs that clients get."
+    )
+    keep_history: bool = Field(default=False, description="Leave finished jobs in the server's history.")
+    folder: str = Field(
+        default="imagerouter",
+        pattern=r"^[A-Za-z0-9_-]{1,64}$",
+        description="Folder for pictures in the server's `input` and `output`.",
+    )
+    checkpoints: bool = Field(default=True, description="Offer every checkpoint and diffusion model that is there.")
+    models: dict[str, ComfyModel] = Field(
+        default={}, description="Models by name: workflows, and files that need more than their name."
+    )
+
+    @model_validator(mode="after")
+    def _has_one_way_in(self) -> ComfyConfig:
+        if (self.username is None) != (self.password is None):
+            raise ValueError("`username` and `password` need each other")
+        if self.token is not None and self.username is not None:
+            raise ValueError("`token` and `username` exclude each other")
+        return self

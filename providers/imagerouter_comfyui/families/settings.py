@@ -1,0 +1,164 @@
+"""Request + family → every value that a graph needs, with nothing left open. Refuses what can't be used."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from imagerouter import ImageRequest, InvalidParameterError, Operation, ProviderRejectedError
+from imagerouter_comfyui.families import names
+from imagerouter_comfyui.families.controls import Control, controls
+from imagerouter_comfyui.families.kit import Kit
+from imagerouter_comfyui.families.sizes import LARGEST, Size, choose
+from imagerouter_comfyui.recipe import Sources
+
+EDIT_STRENGTH = 0.75
+"""An edit without a mask keeps the composition; an area to repaint is drawn anew."""
+HIRES_STRENGTH = 0.5
+LATENT_UPSCALERS = {
+    "latent": "bislerp",
+    "latent (nearest-exact)": "nearest-exact",
+    "latent (nearest)": "nearest-exact",
+    "latent (bilinear)": "bilinear",
+    "latent (bicubic)": "bicubic",
+    "latent (area)": "area",
+}
+"""A1111's names for enlarging the unfinished picture itself → methods of ``LatentUpscale``."""
+PIXEL_UPSCALERS = {
+    "lanczos": "lanczos",
+    "bicubic": "bicubic",
+    "bilinear": "bilinear",
+    "nearest": "nearest-exact",
+    "nearest-exact": "nearest-exact",
+    "area": "area",
+}
+
+
+@dataclass(frozen=True)
+class SecondPass:
+    """A second sampling at a larger size, from the enlarged result of the first."""
+
+    scale: float
+    size: Size
+    steps: int
+    strength: float
+    upscaler: str
+    """As the client would say it."""
+    latent_method: str | None = None
+    pixel_method: str = "lanczos"
+    model: str | None = None
+    """File of an upscale model."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    operation: Operation
+    prompt: str
+    negative_prompt: str
+    seed: int
+    size: Size
+    steps: int
+    cfg_scale: float | None
+    guidance: float | None
+    sampler: str
+    scheduler: str | None
+    strength: float
+    """1.0 where the input picture isn't the start."""
+    clip_skip: int
+    vae: str | None
+    """A file of the server that replaces the model's own."""
+    loras: tuple[tuple[str, float], ...]
+    """Files and weights."""
+    controls: tuple[Control, ...]
+    hires: SecondPass | None
+
+    @property
+    def is_guided(self) -> bool:
+        """At 1 the server leaves the negative prompt out of the computation."""
+        return self.cfg_scale is not None and self.cfg_scale != 1
+
+
+def settle(request: ImageRequest, sources: Sources, kit: Kit) -> Settings:
+    family, usual = kit.family, kit.family.usual
+    size = choose(request, sources.image_size, kit)
+    steps = request.steps or usual.steps
+    return Settings(
+        operation=request.operation,
+        prompt=request.prompt,
+        negative_prompt=request.negative_prompt or "",
+        seed=sources.seed,
+        size=size,
+        steps=steps,
+        cfg_scale=None if usual.cfg_scale is None else _or(request.cfg_scale, usual.cfg_scale),
+        guidance=None if usual.guidance is None else _or(request.guidance, usual.guidance),
+        sampler=_one_of("sampler", request.sampler, kit.sampler, kit.samplers),
+        scheduler=_one_of("scheduler", request.scheduler, kit.scheduler, kit.schedulers) if kit.schedulers else None,
+        strength=_strength(request, kit),
+        clip_skip=(request.clip_skip or 1) if family.has_clip_skip else 1,
+        vae=None if request.vae is None else _file("vae", request.vae, kit.vaes, "VAE"),
+        loras=_loras(request, kit.loras),
+        controls=controls(request.options, sources.controls, kit),
+        hires=_second_pass(request, size, steps, kit),
+    )
+
+
+def _or(given: float | None, usual: float) -> float:
+    return usual if given is None else given
+
+
+def _strength(request: ImageRequest, kit: Kit) -> float:
+    if request.operation is Operation.GENERATE or kit.family.edits != "noise":
+        return 1.0
+    return _or(request.strength, EDIT_STRENGTH if request.operation is Operation.EDIT else 1.0)
+
+
+def _one_of(parameter: str, given: str | None, usual: str, valid: Sequence[str]) -> str:
+    if given is None:
+        return usual
+    if given not in valid:
+        raise ProviderRejectedError(f"`{parameter}` must be one of {', '.join(valid)}", param=parameter)
+    return given
+
+
+def _file(param: str, given: str, files: Sequence[str], kind: str) -> str:
+    found = names.find(given, files)
+    if found is None:
+        raise ProviderRejectedError(f"there is no {kind} `{given}` here{names.close(given, files)}", param=param)
+    return found
+
+
+def _loras(request: ImageRequest, files: Sequence[str]) -> tuple[tuple[str, float], ...]:
+    return tuple(
+        (_file(f"loras[{index}].name", lora.name, files, "LoRA"), lora.weight)
+        for index, lora in enumerate(request.loras)
+    )
+
+
+def _second_pass(request: ImageRequest, size: Size, steps: int, kit: Kit) -> SecondPass | None:
+    hires = request.hires
+    if hires is None or not kit.has_hires or request.operation is not Operation.GENERATE:
+        return None
+    larger = size.scaled(hires.scale, kit.family.multiple)
+    if max(larger.canvas_width, larger.canvas_height) > LARGEST:
+        raise InvalidParameterError(f"`hires.scale` makes it larger than {LARGEST} pixels", param="hires.scale")
+    upscaler = hires.upscaler or "latent"
+    plain = upscaler.casefold()
+    model = None if plain in LATENT_UPSCALERS or plain in PIXEL_UPSCALERS else _upscale_model(upscaler, kit)
+    return SecondPass(
+        scale=hires.scale,
+        size=larger,
+        steps=hires.steps or steps,
+        strength=_or(hires.strength, HIRES_STRENGTH),
+        upscaler=model or plain,
+        latent_method=LATENT_UPSCALERS.get(plain),
+        pixel_method=PIXEL_UPSCALERS.get(plain, "lanczos"),
+        model=model,
+    )
+
+
+def _upscale_model(wanted: str, kit: Kit) -> str:
+    found = names.find(wanted, kit.upscalers)
+    if found is None:
+        valid = ", ".join([*LATENT_UPSCALERS, *PIXEL_UPSCALERS, *kit.upscalers])
+        raise ProviderRejectedError(f"`hires.upscaler` must be one of {valid}", param="hires.upscaler")
+    return found

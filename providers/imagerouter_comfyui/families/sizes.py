@@ -1,0 +1,66 @@
+"""How big to draw, so that exactly the asked size comes back.
+
+The server silently rounds a canvas down to what the model can draw. So the next multiple up is drawn instead: a
+picture from text is cut out of its middle, and an edited one is stretched to it and back, so that it stays aligned
+with its source.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from imagerouter import ImageRequest, Operation
+from imagerouter_comfyui.families.kit import Kit
+
+LARGEST = 16384
+"""Longest side that the server's nodes take, in pixels."""
+LEAST = 16
+_LARGEST_SOURCE = 4
+"""An input picture sets the size up to so many times the native area; beyond that models repeat themselves. Those
+that look at the picture while they draw a new one aren't held together by it: they get the native area at most."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """Pixels: of the picture, and of the canvas that holds it."""
+
+    width: int
+    height: int
+    canvas_width: int
+    canvas_height: int
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the canvas is the picture."""
+        return (self.width, self.height) == (self.canvas_width, self.canvas_height)
+
+    def scaled(self, factor: float, multiple: int) -> Size:
+        width, height = (max(LEAST, round(side * factor)) for side in (self.width, self.height))
+        return fitted(width, height, multiple)
+
+
+def fitted(width: int, height: int, multiple: int) -> Size:
+    return Size(width, height, _up(width, multiple), _up(height, multiple))
+
+
+def choose(request: ImageRequest, source: tuple[int, int] | None, kit: Kit) -> Size:
+    """What was asked for, else the input picture's own size, else the model's."""
+    usual, multiple = (kit.width, kit.height), kit.family.multiple
+    if request.operation is not Operation.GENERATE and source is not None:
+        times = _LARGEST_SOURCE if kit.family.edits == "noise" else 1
+        usual = bounded(source, kit.width * kit.height * times, multiple)
+    return fitted(request.width or usual[0], request.height or usual[1], multiple)
+
+
+def bounded(size: tuple[int, int], area: int, multiple: int) -> tuple[int, int]:
+    """The same shape with at most ``area`` pixels and sides that a canvas can have; unchanged where it has them."""
+    width, height = size
+    factor = min(1.0, math.sqrt(area / (width * height)), LARGEST / max(size))
+    if factor < 1:
+        width, height = (max(multiple, int(side * factor) // multiple * multiple) for side in size)
+    return max(LEAST, width), max(LEAST, height)
+
+
+def _up(value: int, multiple: int) -> int:
+    return -(-value // multiple) * multiple

@@ -1,0 +1,263 @@
+"""Submitting a graph, following it to its end whatever happens on the way, and stopping it.
+
+Events are the normal way to learn what becomes of a job, and asking is the way out: after a lost connection, and
+whenever a job has been silent for a while, since the server sends nothing about a job that somebody removed from
+its queue.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from enum import Enum
+from typing import Any
+from uuid import uuid4
+
+import structlog
+
+from imagerouter import (
+    ImageRouterError,
+    Progress,
+    ProviderBusyError,
+    ProviderError,
+    ProviderResponseError,
+    ProviderTimeoutError,
+    ProviderUnavailableError,
+)
+from imagerouter_comfyui.api import Api
+from imagerouter_comfyui.config import ComfyConfig
+from imagerouter_comfyui.recipe import Built
+from imagerouter_comfyui.socket import Socket
+from imagerouter_comfyui.watch import Failed, Watch, files_in
+
+log = structlog.get_logger(__name__)
+
+QUIET_SECONDS = 15.0
+"""A job that is silent for so long is asked about."""
+LAST_POLL_SECONDS = 5.0
+"""Between two questions about a job whose events don't reach us; the first ones come after one second."""
+SECOND_LOOK_SECONDS = 1.0
+"""A job that is neither queued nor done is looked for once more after this time before it counts as lost."""
+REFUSED_SECONDS, UNREACHABLE_SECONDS = 15.0, 30.0
+"""For a server that has gone away to come back, before the job is given up: when nobody listens there any more, and
+when it just doesn't answer."""
+STOP_SECONDS = 5.0
+"""For a server to take a cancellation."""
+
+
+class State(Enum):
+    """What the server answers about a job."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    DONE = "done"
+    UNKNOWN = "unknown"
+
+
+class Jobs:
+    """All of our jobs on one server."""
+
+    def __init__(self, name: str, config: ComfyConfig, api: Api, socket: Socket) -> None:
+        self._name = name
+        self._config = config
+        self._api = api
+        self._socket = socket
+        self._live: dict[str, Watch] = {}
+        self._asked: asyncio.Task[None] | None = None
+        self._remaining = 0
+
+    @property
+    def ids(self) -> frozenset[str]:
+        """Of our jobs that the server hasn't finished."""
+        return frozenset(watch.prompt_id for watch in self._live.values() if not watch.done)
+
+    async def submit(self, built: Built, extra: dict[str, Any], tell: Callable[[Progress], None]) -> Watch:
+        """Queue a graph. Raises `PromptRejectedError`, or what kept the server from taking it."""
+        await self._socket.connected()
+        watch = Watch(built, tell, asyncio.get_running_loop().time, prompt_id=str(uuid4()))
+        body = {
+            "prompt": built.graph,
+            "prompt_id": watch.prompt_id,
+            "client_id": self._socket.client_id,
+            "extra_data": extra,
+        }
+        # The server may start on it before it answers.
+        self._follow(watch)
+        try:
+            answer = await self._api.submit(body)
+        except (ProviderTimeoutError, ProviderResponseError):
+            # It may have arrived all the same, and must not be drawn twice.
+            if await self._look(watch) is State.UNKNOWN:
+                self.release([watch])
+                raise
+            answer = {}
+        except BaseException:
+            self.release([watch])
+            raise
+        self._adopt(watch, answer.get("prompt_id", watch.prompt_id))
+        if dropped := _dropped_outputs(built, answer.get("node_errors")):
+            await self.stop([watch])
+            self.release([watch])
+            raise Failed("validation", dropped)
+        return watch
+
+    async def finish(self, watch: Watch) -> None:
+        """Return when the job has ended well; raises `Failed`, or an error of ours that says why it was given up."""
+        watch.heard = max(watch.heard, watch.now())
+        looks = 0
+        unreachable_since: float | None = None
+        while not watch.done:
+            if await self._news(watch, _pause(watch, looks)):
+                looks = 0
+                continue
+            looks += 1
+            try:
+                state = await self._look(watch)
+                unreachable_since = None
+            except ImageRouterError as error:
+                unreachable_since = unreachable_since or watch.now()
+                refused = isinstance(error, ProviderUnavailableError)
+                if watch.now() - unreachable_since > (REFUSED_SECONDS if refused else UNREACHABLE_SECONDS):
+                    raise ProviderResponseError(f"{error.message}; what became of the job isn't known") from error
+                continue
+            if state is State.UNKNOWN and await self._is_gone(watch):
+                raise self._lost(watch)
+            self._check_patience(watch, state)
+        if watch.failure is not None:
+            raise watch.failure
+
+    async def recall(self, watch: Watch) -> None:
+        """Take from the history what the events didn't bring: it may be written a moment after the last one."""
+        entry = await self._api.history(watch.prompt_id)
+        if entry is not None:
+            _take_history(watch, entry)
+
+    async def stop(self, watches: Iterable[Watch]) -> None:
+        """Cancel those that haven't ended, and no other job. Never raises: nobody is left to tell."""
+        for watch in watches:
+            if watch.done or not watch.prompt_id:
+                continue
+            try:
+                async with asyncio.timeout(STOP_SECONDS):
+                    await self._api.cancel(watch.prompt_id)
+            except (ImageRouterError, TimeoutError) as error:
+                log.warning("comfyui.cancel_failed", provider=self._name, job=watch.prompt_id, reason=str(error))
+
+    def release(self, watches: Iterable[Watch]) -> None:
+        """Listen no longer."""
+        for watch in watches:
+            self._live.pop(watch.prompt_id, None)
+            self._socket.unlisten(watch.prompt_id)
+
+    def on_status(self, remaining: int) -> None:
+        """The queue has changed. Where our own jobs stand in it is asked only if others are in it as well."""
+        self._remaining = remaining
+        waiting = [watch for watch in self._live.values() if not watch.started]
+        if waiting and remaining > 1 and (self._asked is None or self._asked.done()):
+            self._asked = asyncio.create_task(self._tell_positions())
+
+    async def aclose(self) -> None:
+        if self._asked is not None:
+            self._asked.cancel()
+            await asyncio.wait([self._asked])
+
+    async def _tell_positions(self) -> None:
+        try:
+            queue = [job.id for job in await self._api.queue()]
+        except ImageRouterError:
+            return
+        for watch in list(self._live.values()):
+            if not watch.started and watch.prompt_id in queue:
+                watch.heard = watch.now()
+                watch.tell(Progress(stage="queue", queue_position=queue.index(watch.prompt_id)))
+
+    def _follow(self, watch: Watch) -> None:
+        self._live[watch.prompt_id] = watch
+        self._socket.listen(watch.prompt_id, watch)
+
+    def _adopt(self, watch: Watch, prompt_id: str) -> None:
+        """Servers before July 2025 ignore our id and draw one of their own."""
+        if prompt_id != watch.prompt_id:
+            self.release([watch])
+            watch.prompt_id = prompt_id
+            self._follow(watch)
+
+    async def _news(self, watch: Watch, seconds: float) -> bool:
+        """Wait for an event of the job, or a lost connection; ``False`` if there was none."""
+        was_orphaned = watch.orphaned
+        try:
+            async with asyncio.timeout(seconds):
+                await watch.changed.wait()
+        except TimeoutError:
+            return False
+        watch.changed.clear()
+        return was_orphaned or not watch.orphaned
+
+    async def _look(self, watch: Watch) -> State:
+        """Ask the server. The queue comes first: a job that ends in between is then found in the history."""
+        queued = next((job for job in await self._api.queue() if job.id == watch.prompt_id), None)
+        if queued is not None:
+            watch.started = watch.started or queued.running
+            return State.RUNNING if queued.running else State.PENDING
+        entry = await self._api.history(watch.prompt_id)
+        if entry is None:
+            return State.UNKNOWN
+        _take_history(watch, entry)
+        return State.DONE
+
+    async def _is_gone(self, watch: Watch) -> bool:
+        """Look a second time: a job may be on its way from the queue to the history."""
+        await self._news(watch, SECOND_LOOK_SECONDS)
+        return not watch.done and await self._look(watch) is State.UNKNOWN
+
+    def _lost(self, watch: Watch) -> ProviderError:
+        if watch.orphaned:
+            # It isn't there, so sending it again can't draw it twice.
+            return ProviderUnavailableError(f"provider `{self._name}` has lost the job; it was probably restarted")
+        return ProviderError(f"provider `{self._name}`: somebody has removed the job from its queue")
+
+    def _check_patience(self, watch: Watch, state: State) -> None:
+        silence = watch.now() - watch.heard
+        if state is State.PENDING and silence > self._config.queue_timeout:
+            seconds = self._config.queue_timeout
+            raise ProviderBusyError(f"provider `{self._name}` didn't begin within {seconds:g} seconds")
+        if state is not State.RUNNING or watch.orphaned:
+            return  # of a job whose events don't reach us only the provider's `timeout` is the end
+        limit = self._config.load_timeout if watch.is_loading else self._config.idle_timeout
+        if silence > limit:
+            raise ProviderTimeoutError(f"provider `{self._name}` made no progress for {limit:g} seconds")
+
+
+def _pause(watch: Watch, looks: int) -> float:
+    """Seconds until the next question, if nothing happens."""
+    if watch.orphaned:
+        return 0.0 if looks == 0 else min(LAST_POLL_SECONDS, float(looks))
+    return QUIET_SECONDS
+
+
+def _take_history(watch: Watch, entry: dict[str, Any]) -> None:
+    """What the events would have told, from the history's entry."""
+    outputs, status = entry.get("outputs"), entry.get("status")
+    for node, output in (outputs if isinstance(outputs, dict) else {}).items():
+        if node in watch.built.outputs:
+            watch.files.setdefault(node, files_in(output))
+    messages = status.get("messages") if isinstance(status, dict) else None
+    for message in messages if isinstance(messages, list) else ():
+        kind, data = message if isinstance(message, list) and len(message) == 2 else ("", {})
+        if isinstance(data, dict) and kind in ("execution_success", "execution_error", "execution_interrupted"):
+            watch.on_event(kind, data)
+    watch.done = True
+
+
+def _dropped_outputs(built: Built, node_errors: Any) -> dict[str, Any]:
+    """The complaints that cost us a picture.
+
+    Of several outputs the server silently leaves out those that don't validate, and answers with success.
+    """
+    if not isinstance(node_errors, dict):
+        return {}
+    return {
+        node: found
+        for node, found in node_errors.items()
+        if isinstance(found, dict) and {node, *map(str, found.get("dependent_outputs") or ())} & set(built.outputs)
+    }

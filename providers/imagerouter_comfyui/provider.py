@@ -1,0 +1,197 @@
+"""The adapter: one ComfyUI server."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import structlog
+
+from imagerouter import (
+    Binding,
+    ImageRequest,
+    ImageRouterError,
+    Images,
+    MisconfiguredError,
+    Model,
+    ModelNotFoundError,
+    ProgressSink,
+    Provider,
+    ProviderRejectedError,
+    ProviderUnavailableError,
+    Status,
+    between,
+)
+from imagerouter_comfyui.api import Api
+from imagerouter_comfyui.config import ComfyConfig, ComfyModel
+from imagerouter_comfyui.drawing import Easel
+from imagerouter_comfyui.graph import WorkflowError
+from imagerouter_comfyui.inventory import Inventory, look, recipes
+from imagerouter_comfyui.jobs import Jobs
+from imagerouter_comfyui.recipe import Recipe
+from imagerouter_comfyui.residency import Residency, files_of
+from imagerouter_comfyui.socket import Socket
+from imagerouter_comfyui.workflows import inspect, load
+
+log = structlog.get_logger(__name__)
+
+LOCAL_PORTS = ("8188", "8000")
+"""Of a ComfyUI that was started by hand, and of its desktop application, unless ``COMFY_PORT`` names another."""
+
+
+class ComfyProvider(Provider[ComfyConfig]):
+    """Checkpoints and diffusion models with templates of our own, and any workflow."""
+
+    Config = ComfyConfig
+    ModelConfig = ComfyModel
+
+    def __init__(self, name: str, config: ComfyConfig) -> None:
+        super().__init__(name, config)
+        self._inventory: Inventory | None = None
+        self._recipes: dict[str, Recipe] = {}
+        self._unusable: dict[str, str] = {}
+        self._connection: _Connection | None = None
+
+    @classmethod
+    async def discover(cls) -> dict[str, dict[str, Any]]:
+        ports = [port] if (port := os.environ.get("COMFY_PORT")) else LOCAL_PORTS
+        urls = [f"http://127.0.0.1:{port}" for port in ports]
+        found = await asyncio.gather(*(_is_comfy(url) for url in urls))
+        here = [url for url, is_comfy in zip(urls, found, strict=True) if is_comfy]
+        return {"comfyui" if i == 0 else f"comfyui-{i + 1}": {"base_url": url} for i, url in enumerate(here)}
+
+    async def start(self) -> None:
+        if self._connection is None:
+            self._connection = _Connection(self.name, self.config)
+        connection = self._connection
+        await connection.socket.start()
+        self._inventory = None  # it may have been restarted as another version, with other nodes
+        await self._refresh(connection)
+        await connection.look_around()
+
+    async def models(self) -> list[Model]:
+        await self._refresh(self._connected())
+        unusable = [Model(id=name, problem=reason) for name, reason in self._unusable.items()]
+        return [*(_declared(recipe.model) for recipe in self._recipes.values()), *unusable]
+
+    async def generate(self, request: ImageRequest, progress: ProgressSink) -> Images:
+        connection = self._connected()
+        recipe = self._recipes.get(request.model)
+        if recipe is None and (reason := self._unusable.get(request.model)) is not None:
+            raise MisconfiguredError(f"provider `{self.name}` can't use `{request.model}`: {reason}")
+        if recipe is None:
+            raise ModelNotFoundError(f"provider `{self.name}` has no model `{request.model}`", param="model")
+        if request.operation not in recipe.model.operations:
+            cause = "mask" if request.mask is not None else "images"
+            raise ProviderRejectedError(f"model `{request.model}` can't {request.operation}", param=cause)
+        return await connection.easel.draw(request, recipe, progress)
+
+    async def status(self) -> Status:
+        connection = self._connected()
+        queue = await connection.api.queue()
+        if not connection.socket.is_connected:
+            return Status(ready=False, detail="its websocket is closed")
+        if any(job.id not in connection.jobs.ids for job in queue):
+            await connection.look_around()
+        running = sum(job.running for job in queue)
+        models = ((name, recipe.files) for name, recipe in self._recipes.items())
+        resident = connection.residency.resident(models)
+        return Status(ready=True, running=running, queued=len(queue) - running, resident=resident)
+
+    async def inspect(self, workflow: Path) -> list[Binding]:
+        try:
+            return await inspect(self._connected().api, workflow)
+        except WorkflowError as error:
+            raise MisconfiguredError(f"{workflow.name} can't be used: {error}") from None
+
+    async def aclose(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.aclose()
+
+    def _connected(self) -> _Connection:
+        if self._connection is None:
+            raise ProviderUnavailableError(f"provider `{self.name}` isn't started")
+        return self._connection
+
+    async def _refresh(self, connection: _Connection) -> None:
+        """List what the server has. Workflows are bound again only when that has changed."""
+        inventory = await look(connection.api, self._inventory)
+        if self._inventory is not None and inventory.files == self._inventory.files:
+            return
+        found, unusable = recipes(inventory, self.config)
+        classes = dict(inventory.classes)
+        for name, spec in self.config.models.items():
+            if spec.workflow is None:
+                continue
+            try:
+                found[name] = await load(connection.api, name, spec, classes)
+            except WorkflowError as error:
+                unusable[name] = str(error)
+        for name, reason in unusable.items():
+            level = log.warning if name in self.config.models else log.info
+            level("comfyui.unusable", provider=self.name, model=name, reason=reason)
+        self._inventory, self._recipes, self._unusable = inventory, found, unusable
+
+
+class _Connection:
+    """Everything that is alive while the provider is started."""
+
+    def __init__(self, name: str, config: ComfyConfig) -> None:
+        self.api = Api(name, config)
+        self.residency = Residency()
+        self.socket = Socket(name, config, self._on_status, self.residency.forget)
+        self.jobs = Jobs(name, config, self.api, self.socket)
+        self.easel = Easel(name, config, self.api, self.jobs, self.residency)
+
+    async def look_around(self) -> None:
+        """See which models other people's jobs have loaded: the last one that ended, and those in the queue."""
+        entry = await self.api.last_history()
+        if entry is not None:
+            item, status = entry.get("prompt"), entry.get("status")
+            graph = item[2] if isinstance(item, list) and len(item) > 2 else None
+            self.residency.ran(files_of(graph), _ended(status))
+        running, _ = await self.api.graphs()
+        for item in running:
+            if str(item[1]) not in self.jobs.ids:
+                self.residency.ran(files_of(item[2]), self.residency.at)
+
+    async def aclose(self) -> None:
+        await self.easel.aclose()
+        await self.jobs.aclose()
+        await self.socket.aclose()
+        await self.api.aclose()
+
+    def _on_status(self, remaining: int) -> None:
+        self.jobs.on_status(remaining)
+
+
+def _declared(model: Model) -> Model:
+    """Previews come from the server, whatever the graph."""
+    parameters = {"partial_images": between(0, 3, 0), **model.parameters}
+    return msgspec.structs.replace(model, parameters=parameters)
+
+
+def _ended(status: Any) -> float:
+    """When a job of the history ended, by the server's clock in milliseconds."""
+    messages = status.get("messages") if isinstance(status, dict) else None
+    times = [
+        message[1].get("timestamp")
+        for message in (messages if isinstance(messages, list) else ())
+        if isinstance(message, list) and len(message) == 2 and isinstance(message[1], dict)
+    ]
+    return max((float(time) for time in times if isinstance(time, int | float)), default=0.0)
+
+
+async def _is_comfy(url: str) -> bool:
+    api = Api("comfyui", ComfyConfig(base_url=url))
+    try:
+        async with asyncio.timeout(1.5):
+            return "comfyui_version" in (await api.system_stats()).get("system", {})
+    except (ImageRouterError, TimeoutError, AttributeError):
+        return False
+    finally:
+        await api.aclose()

@@ -1,0 +1,217 @@
+"""The one websocket to a server, over which the events of all our jobs come.
+
+ComfyUI sends a job's events to the socket whose ``clientId`` was given with the job. Every connection gets a new
+id: two sockets with the same one take each other's place, and the death of a half-open old one would mute the new
+one for good. Jobs of an earlier connection are followed by asking instead (`imagerouter_comfyui.jobs`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+import msgspec
+import structlog
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import InvalidStatus, WebSocketException
+
+from imagerouter import ProviderError, ProviderUnavailableError
+from imagerouter.http import is_local
+from imagerouter_comfyui.api import headers_of
+from imagerouter_comfyui.config import ComfyConfig
+from imagerouter_comfyui.frames import Frame, parse
+
+log = structlog.get_logger(__name__)
+
+CONNECT_SECONDS = 10.0
+FIRST_RETRY, LAST_RETRY = 0.5, 10.0
+"""Seconds between attempts to connect again, doubled each time."""
+PING_SECONDS = 20.0
+"""Proxies cut connections that are silent for a minute, and the server itself sends nothing while it is idle."""
+PONG_SECONDS = 60.0
+"""A server that loads a model may not get round to answering for a long while."""
+
+
+class Listener(Protocol):
+    """Somebody who waits for the events of one job."""
+
+    def on_event(self, kind: str, data: dict[str, Any]) -> None: ...
+    def on_frame(self, frame: Frame) -> None: ...
+    def on_lost(self) -> None:
+        """No more events will come; whether the job goes on isn't known."""
+
+
+class Socket:
+    """Connects, stays connected, and hands each event to whom it concerns."""
+
+    def __init__(
+        self, name: str, config: ComfyConfig, on_status: Callable[[int], None], on_lost: Callable[[], None]
+    ) -> None:
+        """:param on_status: told the number of jobs that the server has left to do, whenever that changes.
+        :param on_lost: told when a connection has ended; the server may have been restarted.
+        """
+        self._name = name
+        self._config = config
+        self._on_status = on_status
+        self._on_lost = on_lost
+        self._listeners: dict[str, Listener] = {}
+        self._task: asyncio.Task[None] | None = None
+        self._connected = asyncio.Event()
+        self._tried = asyncio.Event()
+        self._failure: ProviderError = ProviderUnavailableError(f"provider `{name}` can't be reached")
+        self._retry_now = asyncio.Event()
+        self._current: str | None = None
+        self.client_id = ""
+        """Of the connection that is open now."""
+
+    @property
+    def is_connected(self) -> bool:
+        return self._connected.is_set()
+
+    async def start(self) -> None:
+        """Return once it is connected; raises what keeps it from that."""
+        if self._task is None:
+            self._task = asyncio.create_task(self._stay_connected(), name=f"websocket of {self._name}")
+        await self.connected()
+
+    async def connected(self) -> None:
+        """If there is no connection, wait for an attempt to make one; raises what came of it."""
+        if self._connected.is_set():
+            return
+        self._tried.clear()
+        self._retry_now.set()
+        await self._tried.wait()
+        if not self._connected.is_set():
+            raise type(self._failure)(self._failure.message)
+
+    async def aclose(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+            self._task = None
+
+    def listen(self, prompt_id: str, listener: Listener) -> None:
+        """From now on ``listener`` gets the events of this job. Call it before the job is submitted."""
+        self._listeners[prompt_id] = listener
+
+    def unlisten(self, prompt_id: str) -> None:
+        self._listeners.pop(prompt_id, None)
+
+    async def _stay_connected(self) -> None:
+        retry = FIRST_RETRY
+        while True:
+            self.client_id = str(uuid4())
+            try:
+                async with asyncio.timeout(CONNECT_SECONDS):
+                    connection = await self._connect()
+            except (OSError, TimeoutError, WebSocketException, ValueError) as error:
+                self._failure = self._explained(error)
+                self._tried.set()
+                await self._pause(retry)
+                retry = min(LAST_RETRY, retry * 2)
+            else:
+                await self._serve(connection)
+                retry = FIRST_RETRY
+                await self._pause(retry)
+
+    async def _pause(self, seconds: float) -> None:
+        """Until the time is over, or somebody needs the connection."""
+        self._retry_now.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._retry_now.wait()
+
+    async def _connect(self) -> ClientConnection:
+        base = urlsplit(self._config.base_url)
+        secure = base.scheme == "https"
+        return await connect(
+            f"{'wss' if secure else 'ws'}://{base.netloc}{base.path.rstrip('/')}/ws?clientId={self.client_id}",
+            additional_headers=headers_of(self._config),
+            user_agent_header="imagerouter",
+            ssl=ssl.create_default_context() if secure else None,
+            proxy=None if is_local(base.hostname or "") else True,
+            compression=None,
+            max_size=None,
+            ping_interval=PING_SECONDS,
+            ping_timeout=PONG_SECONDS,
+            open_timeout=None,
+        )
+
+    async def _serve(self, connection: ClientConnection) -> None:
+        """Read one connection to its end."""
+        try:
+            # Must come first: only then do pictures say which job they belong to.
+            await connection.send(_FEATURES)
+            self._connected.set()
+            self._tried.set()
+            async for message in connection:
+                self._dispatch(message)
+        except (OSError, WebSocketException):
+            pass
+        finally:
+            self._lose()
+            connection.transport.abort()
+        log.info("comfyui.disconnected", provider=self._name)
+
+    def _lose(self) -> None:
+        self._connected.clear()
+        self._tried.clear()
+        self._current = None
+        self._on_lost()
+        listeners, self._listeners = self._listeners, {}
+        for listener in listeners.values():
+            listener.on_lost()
+
+    def _dispatch(self, message: str | bytes) -> None:
+        if isinstance(message, bytes):
+            if (frame := parse(message)) is not None:
+                self._pass_on(frame)
+            return
+        try:
+            event: _Event = msgspec.json.decode(message, type=_Event)
+        except msgspec.MsgspecError:
+            return
+        if event.type == "status":
+            self._on_status(_remaining(event.data))
+        prompt_id = event.data.get("prompt_id")
+        if event.type == "executing":
+            self._current = prompt_id
+        if isinstance(prompt_id, str) and (listener := self._listeners.get(prompt_id)) is not None:
+            listener.on_event(event.type, event.data)
+
+    def _pass_on(self, frame: Frame) -> None:
+        # An old server doesn't say whose a picture is; it can only be of the job that it works on for us.
+        listener = self._listeners.get(frame.prompt_id or self._current or "")
+        if listener is not None:
+            listener.on_frame(frame)
+
+    def _explained(self, error: Exception) -> ProviderError:
+        if isinstance(error, InvalidStatus) and error.response.status_code in (401, 403):
+            return ProviderError(
+                f"provider `{self._name}` doesn't accept the credentials that it is configured with"
+                f" (HTTP {error.response.status_code})"
+            )
+        if isinstance(error, InvalidStatus):
+            reason = f"refuses the websocket (HTTP {error.response.status_code}); a proxy in front of it must allow it"
+            return ProviderUnavailableError(f"provider `{self._name}` {reason}")
+        return ProviderUnavailableError(f"provider `{self._name}` can't be reached")
+
+
+class _Event(msgspec.Struct):
+    type: str
+    data: dict[str, Any] = {}
+
+
+_FEATURES = msgspec.json.encode({"type": "feature_flags", "data": {"supports_preview_metadata": True}}).decode()
+
+
+def _remaining(data: dict[str, Any]) -> int:
+    try:
+        return int(data["status"]["exec_info"]["queue_remaining"])
+    except (KeyError, TypeError, ValueError):
+        return 0

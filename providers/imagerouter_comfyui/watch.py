@@ -1,0 +1,206 @@
+"""One submitted job, as far as its events tell. No I/O: events go in, state comes out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from imagerouter import Image, Progress
+from imagerouter_comfyui.api import FileRef
+from imagerouter_comfyui.frames import Frame
+from imagerouter_comfyui.recipe import Built
+
+Clock = Callable[[], float]
+
+
+class Failed(Exception):
+    """The job ended without pictures: ``kind`` is ``execution_error`` or ``execution_interrupted``."""
+
+    def __init__(self, kind: str, data: dict[str, Any]) -> None:
+        super().__init__(kind)
+        self.kind = kind
+        self.data = data
+
+
+@dataclass(eq=False, slots=True)
+class Watch:
+    """Implements `imagerouter_comfyui.socket.Listener`."""
+
+    built: Built
+    tell: Callable[[Progress], None]
+    now: Clock
+    prompt_id: str = ""
+    started: bool = False
+    """Whether the server has begun to work on it."""
+    orphaned: bool = False
+    """Whether its events can't reach us any more."""
+    done: bool = False
+    failure: Failed | None = None
+    files: dict[str, list[FileRef]] = field(default_factory=dict)
+    frames: dict[str, list[bytes]] = field(default_factory=dict)
+    cached: frozenset[str] = frozenset()
+    """Nodes whose results the server still had."""
+    finished_at: float = 0.0
+    """By the server's clock, in milliseconds."""
+    heard: float = 0.0
+    """When the last sign of life came, by ``now``."""
+    load_seconds: float = 0.0
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    _node: str | None = None
+    _since: float = 0.0
+    _preview: Image | None = None
+    """Comes just before the step that it shows is counted, and is told with it."""
+    _steps: _Steps = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.heard = self.now()
+        self._steps = _Steps(sum(_samples(node["class_type"]) for node in self.built.graph.values()))
+
+    @property
+    def is_loading(self) -> bool:
+        """Whether the silence may be a model on its way from the disk: nothing has been sampled yet."""
+        return self.started and self._steps.step == 0
+
+    def on_lost(self) -> None:
+        self.orphaned = True
+        self.changed.set()
+
+    def on_frame(self, frame: Frame) -> None:
+        self.heard = self.now()
+        node = frame.node or self._node
+        if node in self.built.outputs:
+            self.frames.setdefault(node or "", []).append(frame.data)
+        else:
+            self._preview = _picture(frame.data)
+
+    def on_event(self, kind: str, data: dict[str, Any]) -> None:
+        self.heard = self.now()
+        handler = _HANDLERS.get(kind)
+        if handler is not None:
+            handler(self, data)
+        self.changed.set()
+
+    def _on_start(self, _: dict[str, Any]) -> None:
+        self.started = True
+        self._report(stage="load")
+
+    def _on_cached(self, data: dict[str, Any]) -> None:
+        nodes = data.get("nodes")
+        self.cached = frozenset(map(str, nodes)) if isinstance(nodes, list) else frozenset()
+
+    def _on_executing(self, data: dict[str, Any]) -> None:
+        if self._node is not None and _loads(self._class_of(self._node)):
+            self.load_seconds += self.now() - self._since
+        node = data.get("node")
+        self._node, self._since = (node if isinstance(node, str) else None), self.now()
+        if self._node is not None and self.started:
+            self._report(stage="load" if _loads(self._class_of(self._node)) else "render")
+
+    def _on_progress(self, data: dict[str, Any]) -> None:
+        node, value, most = data.get("node"), data.get("value"), data.get("max")
+        if (
+            isinstance(node, str)
+            and isinstance(value, int)
+            and isinstance(most, int)
+            and _samples(self._class_of(node))
+        ):
+            self._steps.at(node, value, most)
+            self._report()
+
+    def _on_executed(self, data: dict[str, Any]) -> None:
+        node = data.get("node")
+        if node in self.built.outputs:
+            self.files[str(node)] = files_in(data.get("output"))
+
+    def _on_success(self, data: dict[str, Any]) -> None:
+        self.done = True
+        self.finished_at = _timestamp(data)
+
+    def _on_failure(self, kind: str, data: dict[str, Any]) -> None:
+        # An `ExecutionBlocker` is reported as an error of one node; the job goes on without it.
+        if data.get("exception_type") == "ExecutionBlocked":
+            return
+        self.done, self.failure, self.finished_at = True, Failed(kind, data), _timestamp(data)
+
+    def _report(self, stage: str = "render") -> None:
+        steps, preview, self._preview = self._steps, self._preview, None
+        self.tell(Progress(step=steps.step, steps=steps.steps, stage=stage, preview=preview))
+
+    def _class_of(self, node: str) -> str:
+        # What a node expands to while it runs isn't in the graph that was sent.
+        found = self.built.graph.get(node)
+        return found["class_type"] if found else ""
+
+
+_HANDLERS: dict[str, Callable[[Watch, dict[str, Any]], None]] = {
+    "execution_start": Watch._on_start,
+    "execution_cached": Watch._on_cached,
+    "executing": Watch._on_executing,
+    "progress": Watch._on_progress,
+    "executed": Watch._on_executed,
+    "execution_success": Watch._on_success,
+    "execution_error": lambda watch, data: watch._on_failure("execution_error", data),
+    "execution_interrupted": lambda watch, data: watch._on_failure("execution_interrupted", data),
+}
+
+
+class _Steps:
+    """Counts the steps of all samplers of a graph as if they were one run."""
+
+    def __init__(self, samplers: int) -> None:
+        self._samplers = max(1, samplers)
+        self._runs: dict[str, tuple[int, int]] = {}
+
+    def at(self, node: str, value: int, most: int) -> None:
+        self._runs[node] = (max(0, min(value, most)), max(0, most))
+
+    @property
+    def step(self) -> int:
+        return sum(value for value, _ in self._runs.values())
+
+    @property
+    def steps(self) -> int:
+        """Samplers that haven't begun are taken to be as long as the last one."""
+        if not self._runs:
+            return 0
+        left = max(0, self._samplers - len(self._runs))
+        return sum(most for _, most in self._runs.values()) + left * next(reversed(self._runs.values()))[1]
+
+
+def files_in(output: Any) -> list[FileRef]:
+    """The pictures of one node's output. Films come under ``images`` too, with their own extension or a mark."""
+    if not isinstance(output, dict) or any(output.get("animated") or ()):
+        return []
+    found = output.get("images")
+    files = []
+    for item in found if isinstance(found, list) else ():
+        try:
+            file = msgspec.convert(item, FileRef)
+        except msgspec.ValidationError:
+            continue
+        if file.filename.lower().endswith((".png", ".jpg", ".jpeg", ".webp")):
+            files.append(file)
+    return files
+
+
+def _timestamp(data: dict[str, Any]) -> float:
+    value = data.get("timestamp")
+    return float(value) if isinstance(value, int | float) else 0.0
+
+
+def _picture(data: bytes) -> Image | None:
+    image = Image(data=data)
+    return image if image.media_type in ("image/jpeg", "image/png") else None
+
+
+def _samples(class_type: str) -> bool:
+    """Whether a node class draws in steps. ``KSamplerSelect`` and ``ModelSamplingFlux`` only carry the word."""
+    return "Sampler" in class_type and not class_type.endswith("Select")
+
+
+def _loads(class_type: str) -> bool:
+    return "Loader" in class_type

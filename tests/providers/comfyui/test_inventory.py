@@ -1,0 +1,174 @@
+"""What a server is asked, how often, and which models come of it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from tests.providers.comfyui.fake import FakeComfy
+from tests.providers.comfyui.shelf import FILES, ask, build, inventory, node, templates
+
+from imagerouter import ProviderError
+from imagerouter.testing.wire import Response
+from imagerouter_comfyui.api import Api
+from imagerouter_comfyui.config import ComfyConfig
+from imagerouter_comfyui.inventory import CLASSES, FOLDERS, look, recipes
+
+
+@pytest_asyncio.fixture
+async def api(comfy: FakeComfy) -> AsyncIterator[Api]:
+    client = Api("desk", ComfyConfig(base_url=comfy.url))
+    yield client
+    await client.aclose()
+
+
+def asked(comfy: FakeComfy, start: str) -> list[str]:
+    return [request.path for request in comfy.requests if request.path.startswith(start)]
+
+
+async def test_a_first_look_lists_files_node_classes_and_headers(comfy: FakeComfy, api: Api) -> None:
+    comfy.metadata["checkpoints", "tiny_a.safetensors"] = {"modelspec.architecture": "stable-diffusion-xl-v1-base"}
+    seen = await look(api)
+    assert seen.files["checkpoints"] == ("tiny_a.safetensors", "tiny_b.safetensors")
+    assert seen.files.keys() == set(FOLDERS)
+    assert seen.classes.keys() == set(CLASSES)
+    found, unusable = recipes(seen, ComfyConfig())
+    assert unusable == {}
+    assert {name: recipe.model.width for name, recipe in found.items()} == {
+        "tiny_a.safetensors": 1024,
+        "tiny_b.safetensors": 512,
+    }
+
+
+async def test_a_second_look_asks_for_file_lists_and_new_headers_only(comfy: FakeComfy, api: Api) -> None:
+    first = await look(api)
+    comfy.requests.clear()
+    comfy.files["checkpoints"].append("new.safetensors")
+    comfy.files["checkpoints"].append("old.ckpt")
+    second = await look(api, first)
+    assert len(asked(comfy, "/models/")) == len(FOLDERS)
+    assert len(comfy.requests) == len(FOLDERS) + 1
+    assert second.classes is first.classes
+    assert ("checkpoints", "new.safetensors") in second.metadata
+
+
+async def test_headers_that_cannot_be_read_do_not_matter(comfy: FakeComfy, api: Api) -> None:
+    comfy.answer("GET", "/view_metadata/checkpoints", lambda asked: Response(500, {}, b"no"))
+    assert (await look(api)).metadata["checkpoints", "tiny_a.safetensors"] == {}
+
+
+async def test_a_server_that_fails_raises_an_error_of_the_core(comfy: FakeComfy, api: Api) -> None:
+    comfy.answer("GET", "/models/checkpoints", lambda asked: Response(500, {}, b"no"))
+    with pytest.raises(ProviderError):
+        await look(api)
+
+
+def remarks_of(shelf: Any = None, **config: Any) -> dict[str, str]:
+    return recipes(shelf or inventory(), ComfyConfig(**config))[1]
+
+
+def test_a_diffusion_model_without_its_parts_is_not_offered_and_the_remark_says_what_is_missing() -> None:
+    bare = remarks_of(inventory(text_encoders=("clip_l.safetensors",)))
+    assert bare["flux1-dev.safetensors"] == (
+        "needs the text encoder T5-XXL (t5xxl_…); if it is there, set its `text_encoders`"
+    )
+    assert bare["qwen_image_fp8_e4m3fn.safetensors"].startswith("needs the text encoder Qwen2.5-VL 7B")
+    assert (
+        remarks_of(inventory(vae=()))["flux1-dev.safetensors"] == "needs Flux's VAE (ae); if it is there, set its `vae`"
+    )
+
+
+@pytest.mark.parametrize(
+    ("file", "remark"),
+    [
+        ("wan2.2_t2v_14B.safetensors", "it draws videos"),
+        ("mystery.safetensors", "its name doesn't say what it is; set its `family`"),
+        ("flux1-dev-Q4.gguf", "GGUF needs nodes that aren't ComfyUI's own; give it a workflow"),
+    ],
+)
+def test_files_that_cannot_be_drawn_are_remarked_upon(file: str, remark: str) -> None:
+    assert remarks_of(inventory(diffusion_models=(file,))) == {file: remark}
+
+
+def test_a_server_that_is_too_old_for_a_family_lacks_its_nodes() -> None:
+    full = inventory(diffusion_models=("flux2_dev_fp8mixed.safetensors",))
+    old = replace(full, classes={name: full.classes[name] for name in CLASSES if name != "EmptyFlux2LatentImage"})
+    assert remarks_of(old) == {
+        "flux2_dev_fp8mixed.safetensors": "the server has no node `EmptyFlux2LatentImage`; it is too old for Flux.2"
+    }
+
+
+def test_an_entry_names_a_file_and_the_parts_that_names_dont_tell() -> None:
+    models = {
+        "paint": {
+            "diffusion_model": "mystery",
+            "family": "flux",
+            "text_encoders": ["clip_l", "t5xxl_fp16"],
+            "vae": "sd3_vae",
+            "weight_dtype": "fp8_e4m3fn",
+            "width": 768,
+        }
+    }
+    found = templates(inventory(diffusion_models=("sub/mystery.safetensors",)), models=models)
+    paint = found["paint"]
+    assert "sub/mystery.safetensors" not in found
+    assert (paint.model.id, paint.model.width, paint.model.height) == ("paint", 768, 1024)
+    built = build(paint, ask(paint))
+    assert node(built, "UNETLoader") == {"unet_name": "sub/mystery.safetensors", "weight_dtype": "fp8_e4m3fn"}
+    assert node(built, "VAELoader")["vae_name"] == "sd3_vae.safetensors"
+
+
+def test_an_entry_may_be_called_after_its_file() -> None:
+    found = templates(models={"v1-5-pruned-emaonly": {"width": 640}})
+    assert found["v1-5-pruned-emaonly"].kit.checkpoint == "v1-5-pruned-emaonly.safetensors"
+    assert "v1-5-pruned-emaonly.safetensors" not in found
+
+
+def test_a_checkpoint_without_text_encoders_is_given_some() -> None:
+    models = {"sd3": {"checkpoint": "sd3.5_large_fp8_scaled", "text_encoders": ["clip_l", "clip_g", "t5xxl_fp16"]}}
+    sd3 = templates(models=models)["sd3"]
+    built = build(sd3, ask(sd3))
+    assert built.graph["positive"]["inputs"]["clip"] == ["text_encoders", 0]
+    assert built.graph["decoded"]["inputs"]["vae"] == ["checkpoint", 2]
+
+
+@pytest.mark.parametrize(
+    ("entry", "remark"),
+    [
+        ({"checkpoint": "v1-5-pruned"}, "the server has no checkpoint `v1-5-pruned`; close to it are `v1-5-pruned-ema"),
+        ({"diffusion_model": "nope"}, "the server has no diffusion model `nope`"),
+        ({}, "the server has no checkpoint or diffusion model `x`"),
+        ({"diffusion_model": "flux1-dev", "vae": "aee"}, "the server has no VAE `aee`; close to it is `ae.safe"),
+        (
+            {"diffusion_model": "flux1-dev", "weight_dtype": "int4"},
+            "the server's `UNETLoader` has no weight_dtype `int4`",
+        ),
+        ({"diffusion_model": "flux1-dev", "text_encoders": ["clip_l"]}, "the server's `CLIPLoader` has no type `flux`"),
+        ({"diffusion_model": "flux1-dev", "text_encoders": ["clip_l"] * 5}, "no model has 5 text encoders"),
+        ({"diffusion_model": "flux1-dev", "family": "sd2"}, "Stable Diffusion 2 without its own text encoder; set its"),
+    ],
+)
+def test_an_entry_that_cannot_be_used_is_remarked_upon(entry: dict[str, Any], remark: str) -> None:
+    assert remarks_of(models={"x": entry}, checkpoints=False)["x"].startswith(remark)
+
+
+def test_two_entries_may_share_a_file() -> None:
+    file = "v1-5-pruned-emaonly.safetensors"
+    found = templates(models={"fast": {"checkpoint": file}, file: {"width": 640}}, checkpoints=False)
+    assert {name: template.kit.width for name, template in found.items()} == {"fast": 512, file: 640}
+
+
+def test_only_what_is_configured_is_offered_if_that_is_wanted() -> None:
+    found = templates(models={"mine": {"checkpoint": "v1-5-pruned-emaonly"}}, checkpoints=False)
+    assert found.keys() == {"mine"}
+
+
+def test_every_model_of_the_shelf_is_described() -> None:
+    descriptions = {name: template.model.description for name, template in templates().items()}
+    assert descriptions["XL/juggernautXL_v9.safetensors"] == "SDXL checkpoint"
+    assert descriptions["sd-v1-5-inpainting.ckpt"] == "Stable Diffusion 1.5 inpainting checkpoint"
+    assert descriptions["flux1-dev.safetensors"] == "Flux.1 diffusion model"
+    assert set(FILES["checkpoints"]) < descriptions.keys()

@@ -1,0 +1,429 @@
+"""What becomes of a job when the server, its users or the network do something unexpected."""
+
+import asyncio
+import json
+from contextlib import asynccontextmanager
+from io import BytesIO
+
+import pytest
+from PIL import Image as Pillow
+from tests.providers.comfyui.fake import FakeComfy
+
+from imagerouter import (
+    GenerationError,
+    Image,
+    ImageRequest,
+    InvalidParameterError,
+    ModelNotFoundError,
+    OutOfMemoryError,
+    ProviderBusyError,
+    ProviderError,
+    ProviderResponseError,
+    ProviderTimeoutError,
+    ProviderUnavailableError,
+)
+from imagerouter.testing.drawing import make_image
+from imagerouter.testing.wire import Response
+from imagerouter_comfyui import ComfyConfig, ComfyProvider, drawing, jobs, socket
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch):
+    """Questions that would be asked after seconds are asked at once."""
+    monkeypatch.setattr(jobs, "QUIET_SECONDS", 0.02)
+    monkeypatch.setattr(jobs, "LAST_POLL_SECONDS", 0.02)
+    monkeypatch.setattr(jobs, "SECOND_LOOK_SECONDS", 0.02)
+    monkeypatch.setattr(jobs, "REFUSED_SECONDS", 0.2)
+    monkeypatch.setattr(jobs, "UNREACHABLE_SECONDS", 0.2)
+    monkeypatch.setattr(socket, "FIRST_RETRY", 0.02)
+    monkeypatch.setattr(drawing, "HISTORY_RETRIES", (0.0, 0.0, 0.0))
+
+
+@asynccontextmanager
+async def desk(comfy, **keys):
+    provider = ComfyProvider("desk", ComfyConfig(**{"base_url": comfy.url} | keys))
+    await provider.start()
+    try:
+        yield provider
+    finally:
+        await provider.aclose()
+
+
+class Sink(list):
+    """Progress, and a way to wait for some of it."""
+
+    def __init__(self):
+        super().__init__()
+        self._changed = asyncio.Event()
+
+    def __call__(self, progress):
+        self.append(progress)
+        self._changed.set()
+
+    async def until(self, condition):
+        while not any(condition(progress) for progress in self):
+            self._changed.clear()
+            await self._changed.wait()
+
+
+def request(comfy, **changes):
+    fields = {"model": comfy.files["checkpoints"][0], "prompt": "a fox", "seed": 7, "steps": 2}
+    return ImageRequest(**{**fields, "width": 64, "height": 64, **changes})
+
+
+def drawing_of(provider, asked, sink=lambda progress: None):
+    return asyncio.create_task(provider.generate(asked, sink))
+
+
+def forgotten(comfy):
+    """The ids whose history was deleted."""
+    bodies = [json.loads(r.body) for r in comfy.requests if (r.method, r.path) == ("POST", "/history")]
+    return {prompt_id for body in bodies for prompt_id in body["delete"]}
+
+
+async def test_a_picture_survives_a_lost_connection(comfy):
+    comfy.hold()
+    async with desk(comfy) as provider:
+        task = drawing_of(provider, request(comfy))
+        await comfy.running()
+        comfy.drop_sockets()
+        comfy.release()
+        assert len((await task).images) == 1
+        assert len(comfy.submitted) == 1
+
+
+async def test_the_next_job_uses_a_new_connection_with_a_new_client_id(comfy):
+    async with desk(comfy) as provider:
+        await provider.generate(request(comfy), Sink())
+        comfy.drop_sockets()
+        for seed in (8, 9):  # the first of them may be sent before the loss is seen
+            await provider.generate(request(comfy, seed=seed), Sink())
+        assert comfy.submitted[0]["client_id"] != comfy.submitted[-1]["client_id"]
+
+
+async def test_over_the_websocket_a_lost_picture_is_asked_for_again_and_not_drawn_again(comfy):
+    comfy.hold()
+    async with desk(comfy, transfer="websocket") as provider:
+        task = drawing_of(provider, request(comfy))
+        await comfy.running()
+        comfy.drop_sockets()
+        comfy.release()
+        assert len((await task).images) == 1
+        first, second = (body["prompt"] for body in comfy.submitted)
+        assert first == second
+
+
+async def test_a_job_that_a_restarted_server_has_lost_can_be_tried_again(comfy):
+    comfy.hold()
+    async with desk(comfy) as provider:
+        task = drawing_of(provider, request(comfy))
+        await comfy.running()
+        await comfy.kill()
+        await comfy.restart()
+        with pytest.raises(ProviderUnavailableError, match="lost the job"):
+            await task
+        assert len((await provider.generate(request(comfy), Sink())).images) == 1
+
+
+async def test_a_server_that_stays_away_is_given_up(comfy):
+    comfy.hold()
+    async with desk(comfy) as provider:
+        task = drawing_of(provider, request(comfy))
+        await comfy.running()
+        await comfy.kill()
+        with pytest.raises(ProviderResponseError, match="what became of the job isn't known"):
+            await task
+
+
+async def test_a_job_that_somebody_removes_from_the_queue_ends(comfy):
+    comfy.hold()
+    async with desk(comfy) as provider:
+        await comfy.foreign_job()
+        await comfy.running()
+        task = drawing_of(provider, request(comfy))
+        await comfy.until(lambda: comfy.pending)
+        await comfy.forget(comfy.submitted[0]["prompt_id"])
+        with pytest.raises(ProviderError, match="somebody has removed the job"):
+            await task
+
+
+async def test_a_job_that_somebody_interrupts_can_be_drawn_elsewhere(comfy):
+    comfy.hold()
+    async with desk(comfy) as provider:
+        task = drawing_of(provider, request(comfy))
+        await comfy.running()
+        await comfy.interrupt()
+        with pytest.raises(ProviderBusyError, match="interrupted"):
+            await task
+
+
+async def test_a_socket_that_has_gone_mute_costs_no_picture(comfy):
+    async with desk(comfy) as provider:
+        comfy.mute()
+        assert len((await provider.generate(request(comfy, n=2), Sink())).images) == 2
+
+
+async def test_a_job_whose_submission_got_no_answer_is_looked_for_before_anything_else(comfy):
+    def lost(asked):
+        comfy.answers.clear()
+        raise AssertionError
+
+    async with desk(comfy) as provider:
+        comfy.answer("POST", "/prompt", lambda asked: None)
+        with pytest.raises(ProviderResponseError):
+            await provider.generate(request(comfy), Sink())
+        asked = [r.path for r in comfy.requests]
+        assert asked.index("/prompt") < len(asked) - 1
+        assert any(path.startswith("/history/") for path in asked)
+
+
+async def test_a_cancelled_request_stops_its_jobs_and_nobody_elses(comfy):
+    comfy.hold()
+    async with desk(comfy) as provider:
+        foreign = await comfy.foreign_job()
+        await comfy.running()
+        task = drawing_of(provider, request(comfy, n=2))
+        await comfy.until(lambda: len(comfy.pending) == 2)
+        task.cancel()
+        await asyncio.wait([task])
+        assert task.cancelled()
+        assert sorted(comfy.cancelled) == sorted(body["prompt_id"] for body in comfy.submitted)
+        comfy.release()
+        await comfy.until(lambda: foreign in comfy.history)
+        assert not comfy.interrupted
+
+
+@pytest.mark.parametrize("ahead", [False, True], ids=["running", "queued"])
+async def test_on_an_old_server_a_cancellation_hits_only_the_own_job(ahead):
+    async with FakeComfy(old=True) as comfy, desk(comfy) as provider:
+        comfy.hold()
+        foreign = await comfy.foreign_job() if ahead else None
+        if ahead:
+            await comfy.running()
+        task = drawing_of(provider, request(comfy))
+        await comfy.until(lambda: len(comfy.submitted) == 1)
+        if ahead:
+            await comfy.until(lambda: bool(comfy.pending))
+        else:
+            await comfy.running()
+        task.cancel()
+        await asyncio.wait([task])
+        assert foreign not in comfy.interrupted
+        assert len(comfy.cancelled) == 1
+        assert not [r for r in comfy.requests if r.path == "/interrupt" and not r.body]
+
+
+async def test_an_old_server_that_draws_its_own_ids_works():
+    async with FakeComfy(old=True) as comfy, desk(comfy) as provider:
+        assert len((await provider.generate(request(comfy, n=3), Sink())).images) == 3
+
+
+async def test_when_one_image_fails_the_others_are_stopped(comfy):
+    async with desk(comfy) as provider:
+        comfy.hold()
+        task = drawing_of(provider, request(comfy, n=3))
+        await comfy.running()
+        comfy.fail("RuntimeError", "boom", "VAEDecode")
+        comfy.release(2)
+        with pytest.raises(GenerationError):
+            await task
+        assert len(comfy.cancelled) == 2
+
+
+async def test_the_place_in_the_servers_queue_is_told(comfy):
+    comfy.hold()
+    async with desk(comfy) as provider:
+        await comfy.foreign_job()
+        await comfy.running()
+        sink = Sink()
+        task = drawing_of(provider, request(comfy), sink)
+        await sink.until(lambda progress: progress.queue_position == 1)
+        comfy.release()
+        await task
+        assert next(p.stage for p in sink if p.stage != "queue") == "load"
+
+
+async def test_steps_and_previews_are_told(comfy):
+    async with desk(comfy) as provider:
+        sink = Sink()
+        await provider.generate(request(comfy, steps=4, partial_images=1), sink)
+        steps = [(p.step, p.steps) for p in sink if p.steps]
+        assert (4, 4) in steps
+        assert steps == sorted(steps)
+        previews = [p for p in sink if p.preview is not None]
+        assert previews
+        assert all(p.image_index == 0 for p in previews)
+
+
+async def test_without_partial_images_no_preview_is_made(comfy):
+    async with desk(comfy) as provider:
+        sink = Sink()
+        await provider.generate(request(comfy), sink)
+        assert comfy.submitted[0]["extra_data"]["preview_method"] == "none"
+        assert not [p for p in sink if p.preview is not None]
+
+
+@pytest.mark.parametrize(
+    ("key", "held", "error"),
+    [
+        ("queue_timeout", "foreign", ProviderBusyError),
+        ("load_timeout", "Loader", ProviderTimeoutError),
+        ("idle_timeout", "Sampler", ProviderTimeoutError),
+    ],
+)
+async def test_each_wait_has_its_own_limit(comfy, key, held, error):
+    async with desk(comfy, **{key: 0.1}) as provider:
+        if held == "foreign":
+            comfy.hold()
+            await comfy.foreign_job()
+            await comfy.running()
+        else:
+            comfy.hold(held)
+        with pytest.raises(error):
+            await provider.generate(request(comfy), Sink())
+        assert comfy.cancelled == [comfy.submitted[0]["prompt_id"]]
+
+
+async def test_too_little_memory_is_told_as_such_and_may_be_tried_elsewhere(comfy):
+    async with desk(comfy) as provider:
+        comfy.fail("torch.OutOfMemoryError", "Allocation on device", "KSampler")
+        with pytest.raises(OutOfMemoryError) as raised:
+            await provider.generate(request(comfy), Sink())
+        assert raised.value.fallback
+
+
+async def test_what_a_node_says_reaches_the_client_without_paths(comfy):
+    async with desk(comfy) as provider:
+        comfy.fail("RuntimeError", "can't read /home/me/models/x.pt: bad header\n", "KSampler")
+        with pytest.raises(GenerationError) as raised:
+            await provider.generate(request(comfy), Sink())
+        assert "bad header" in raised.value.message
+        assert "KSampler" in raised.value.message
+        assert "/home" not in raised.value.message
+
+
+async def test_a_picture_that_the_server_cannot_read_is_the_clients_mistake(comfy):
+    async with desk(comfy) as provider:
+        comfy.fail("PIL.UnidentifiedImageError", "cannot identify image file '/x/y.png'", "LoadImage")
+        with pytest.raises(InvalidParameterError) as raised:
+            await provider.generate(request(comfy, images=(make_image(64, 64, (9, 9, 9)),)), Sink())
+        assert raised.value.param.startswith("images")
+
+
+async def test_a_file_that_is_no_picture_is_refused_before_anything_is_sent(comfy):
+    async with desk(comfy) as provider:
+        with pytest.raises(InvalidParameterError) as raised:
+            await provider.generate(request(comfy, images=(Image(data=b"nonsense"),)), Sink())
+        assert raised.value.param == "images[0]"
+        assert not comfy.submitted
+
+
+async def test_a_value_that_the_server_refuses_is_told_as_the_clients_parameter(comfy):
+    async with desk(comfy) as provider:
+        with pytest.raises(InvalidParameterError) as raised:
+            await provider.generate(request(comfy, steps=20_000), Sink())
+        assert raised.value.param == "steps"
+        assert "10000" in raised.value.message
+
+
+async def test_a_checkpoint_that_has_just_gone_is_not_found(comfy):
+    async with desk(comfy) as provider:
+        asked = request(comfy)
+        comfy.files["checkpoints"] = ["another.safetensors"]
+        with pytest.raises(ModelNotFoundError) as raised:
+            await provider.generate(asked, Sink())
+        assert raised.value.fallback
+
+
+async def test_nothing_is_left_in_the_history(comfy):
+    async with desk(comfy) as provider:
+        await provider.generate(request(comfy, n=2), Sink())
+    assert forgotten(comfy) == {body["prompt_id"] for body in comfy.submitted}
+
+
+async def test_the_history_is_kept_if_that_is_wanted(comfy):
+    async with desk(comfy, keep_history=True) as provider:
+        await provider.generate(request(comfy), Sink())
+    assert not forgotten(comfy)
+
+
+async def test_the_prompt_is_taken_out_of_the_picture(comfy):
+    async with desk(comfy) as provider, desk(comfy, keep_metadata=True) as keeping:
+        (image,) = (await provider.generate(request(comfy), Sink())).images
+        (kept,) = (await keeping.generate(request(comfy), Sink())).images
+    assert "prompt" not in Pillow.open(BytesIO(image.data)).info
+    assert "a fox" in Pillow.open(BytesIO(kept.data)).info["prompt"]
+
+
+async def test_uploads_go_where_the_server_empties_and_are_stored_once(comfy):
+    async with desk(comfy) as provider:
+        asked = request(comfy, images=(make_image(64, 64, (9, 9, 9)),), n=2)
+        await provider.generate(asked, Sink())
+        await provider.generate(asked, Sink())
+    assert len(comfy.folders["temp"]) == 1
+    assert not comfy.folders["input"]
+
+
+async def test_other_peoples_jobs_count_as_load(comfy):
+    comfy.hold()
+    async with desk(comfy) as provider:
+        await comfy.foreign_job()
+        await comfy.foreign_job()
+        await comfy.running()
+        status = await provider.status()
+        assert (status.ready, status.running, status.queued) == (True, 1, 1)
+        comfy.release()
+
+
+async def test_the_model_of_the_last_job_is_resident_whoever_sent_it(comfy):
+    first, second = comfy.files["checkpoints"][:2]
+    async with desk(comfy) as provider:
+        await provider.generate(request(comfy, model=second), Sink())
+        assert (await provider.status()).resident == {second}
+        comfy.hold()
+        await comfy.foreign_job()
+        await comfy.running()
+        assert (await provider.status()).resident == {first}
+        comfy.release()
+
+
+async def test_after_a_restart_nothing_is_resident(comfy):
+    async with desk(comfy) as provider:
+        await provider.generate(request(comfy), Sink())
+        await comfy.kill()
+        await comfy.restart()
+        await provider.start()
+        assert (await provider.status()).resident == frozenset()
+
+
+async def test_a_new_checkpoint_becomes_a_model_without_a_restart(comfy):
+    async with desk(comfy) as provider:
+        comfy.files["checkpoints"].append("sub\\new.safetensors")
+        assert "sub\\new.safetensors" in [model.id for model in await provider.models()]
+
+
+async def test_it_works_behind_a_proxy_with_a_path_and_a_token():
+    async with FakeComfy(prefix="/comfy", required_headers={"authorization": "Bearer s3cret"}) as comfy:
+        async with desk(comfy, token="s3cret") as provider:
+            assert len((await provider.generate(request(comfy), Sink())).images) == 1
+        with pytest.raises(ProviderError, match="credentials") as raised:
+            async with desk(comfy, token="wrong"):
+                pass
+        assert "wrong" not in raised.value.message
+
+
+async def test_a_hundred_requests_share_one_connection(comfy):
+    async with desk(comfy, concurrency=100) as provider:
+        drawn = await asyncio.gather(
+            *(provider.generate(request(comfy, seed=seed, steps=1), Sink()) for seed in range(100))
+        )
+        assert len({images.images[0].data for images in drawn}) == 100
+        assert len({body["client_id"] for body in comfy.submitted}) == 1
+
+
+async def test_an_answer_of_some_other_server_is_no_comfyui(comfy):
+    comfy.answer("GET", "/object_info", lambda asked: Response(200, {}, b"<html>"))
+    comfy.answer("GET", "/models/checkpoints", lambda asked: Response(200, {}, b"<html>"))
+    with pytest.raises(ProviderResponseError):
+        async with desk(comfy):
+            pass
