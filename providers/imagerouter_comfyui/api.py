@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -126,7 +126,8 @@ class Api:
                 return _ordered([_from_jobs(job) for job in found.get("jobs") or () if isinstance(job, dict)])
             self._has_jobs = False
         running, pending = await self.graphs()
-        return _ordered([_from_queue(item, running=item in running) for item in (*running, *pending)])
+        jobs = [_from_queue(item, running=True) for item in running]
+        return _ordered(jobs + [_from_queue(item, running=False) for item in pending])
 
     async def graphs(self) -> tuple[list[list[Any]], list[list[Any]]]:
         """Running and pending items ``[number, id, graph, …]`` of `/queue`: heavy, since it holds whole graphs."""
@@ -135,23 +136,29 @@ class Api:
         running, pending = ([item for item in part or () if isinstance(item, list) and len(item) > 2] for part in parts)
         return running, pending
 
-    async def cancel(self, prompt_id: str) -> None:
-        """Stop one job, running or queued, and nobody else's.
+    async def cancel(self, prompt_ids: Sequence[str]) -> None:
+        """Stop jobs, running or queued, and nobody else's; the last ones first, so that none of them begins.
 
         Servers without the atomic route are asked first which job is running: before September 2025 they take
         `/interrupt` for whatever that is, so it is only ever sent while our own job is seen to run.
         """
-        if self._has_cancel:
+        left = [*reversed(prompt_ids)]
+        while self._has_cancel and left:
             with map_http_errors(self._name):
-                response = await self._client.post(f"api/jobs/{quote(prompt_id, safe='')}/cancel", timeout=_SHORT)
-            if response.status_code not in (404, 405):
-                return
-            self._has_cancel = False
-        job = next((job for job in await self.queue() if job.id == prompt_id), None)
-        if job is not None and job.running:
-            await self._post("interrupt", {"prompt_id": prompt_id})
-        elif job is not None:
-            await self._post("queue", {"delete": [prompt_id]})
+                response = await self._client.post(f"api/jobs/{quote(left[0], safe='')}/cancel", timeout=_SHORT)
+                if response.status_code in (404, 405):
+                    self._has_cancel = False
+                else:
+                    raise_for_status(response, self._name)
+                    left.pop(0)
+        if not left:
+            return
+        queue = [job for job in await self.queue() if job.id in left]
+        if pending := [job.id for job in queue if not job.running]:
+            await self._post("queue", {"delete": pending})
+        for job in queue:
+            if job.running:
+                await self._post("interrupt", {"prompt_id": job.id})
 
     async def upload(self, data: bytes, name: str, folder: str) -> str:
         """Put a picture into the server's ``temp`` folder, which it empties when it starts.
@@ -160,7 +167,7 @@ class Api:
 
         Returns the reference that ``LoadImage`` takes.
         """
-        fields = {"type": "temp", "subfolder": folder, "overwrite": "true"}
+        fields = {"type": "temp", "subfolder": folder}
         with map_http_errors(self._name):
             response = await self._client.post(
                 "upload/image", data=fields, files={"image": (name, data, "application/octet-stream")}
@@ -177,6 +184,8 @@ class Api:
         """The bytes of a file."""
         with map_http_errors(self._name):
             response = await self._client.get("view", params=msgspec.structs.asdict(file))
+            if 400 <= response.status_code < 500:
+                raise ProviderResponseError(f"provider `{self._name}` doesn't have the picture any more")
             raise_for_status(response, self._name)
             return response.content
 

@@ -1,4 +1,4 @@
-"""One request: n graphs, n jobs, n pictures, and nothing left behind on the server."""
+"""One request: n graphs, n jobs, n pictures, and nothing left behind in the server's queue and history."""
 
 from __future__ import annotations
 
@@ -78,9 +78,13 @@ class Easel:
         try:
             for index, built in enumerate(builts):
                 watches.append(await self._submit(request, built, _for_image(progress, index)))
+                watches[-1].is_next = index == 0
             for place in range(request.n):
-                await self._finish(request, recipe, watches, place)
+                await self._finish(request, recipe, progress, watches, place)
                 fetching.append(self._background.start(self._picture(watches[place])))
+                for task in fetching:
+                    if task.done():
+                        task.result()  # the others needn't be drawn if one can't be had
             images = [await task for task in fetching]
         except BaseException:
             for task in fetching:
@@ -121,29 +125,40 @@ class Easel:
             raise failed(self._name, end, built, request) from None
 
     async def _stop_when_known(self, work: asyncio.Task[Watch]) -> None:
-        await asyncio.wait([work], timeout=STOP_SECONDS)
-        if work.done() and not work.cancelled() and work.exception() is None:
+        """A loading server may take long to answer; until it has, nobody knows what to cancel."""
+        await asyncio.wait([work])
+        if not work.cancelled() and work.exception() is None:
             await self._jobs.stop([work.result()])
             self._clean_up([work.result()])
 
-    async def _finish(self, request: ImageRequest, recipe: Recipe, watches: list[Watch], place: int) -> None:
+    async def _finish(
+        self, request: ImageRequest, recipe: Recipe, progress: ProgressSink, watches: list[Watch], place: int
+    ) -> None:
         watch = watches[place]
-        await self._ended(request, watch)
+        watch.is_next = True
+        await self._ended(request, recipe, watch)
         if watch.orphaned and self._config.transfer == "websocket" and not watch.frames:
             # The picture went to a connection that is gone, but the server still has it: it is sent again at once.
             self._clean_up([watch])
-            watches[place] = watch = await self._submit(request, watch.built, watch.tell)
-            await self._ended(request, watch)
-        cached = loaders_of(watch.built.graph) <= watch.cached if watch.started else None
-        self._residency.ran(recipe.files, watch.finished_at, cached=cached)
+            watches[place] = watch = await self._submit(request, watch.built, _for_image(progress, place))
+            await self._ended(request, recipe, watch)
 
-    async def _ended(self, request: ImageRequest, watch: Watch) -> None:
+    async def _ended(self, request: ImageRequest, recipe: Recipe, watch: Watch) -> None:
         try:
             await self._jobs.finish(watch)
+            self._note_files(recipe, watch)
         except Failed as end:
+            self._note_files(recipe, watch)
             error = failed(self._name, end, watch.built, request)
             log.warning("comfyui.job_failed", provider=self._name, reason=error.message, node=end.data.get("node_type"))
             raise error from None
+
+    def _note_files(self, recipe: Recipe, watch: Watch) -> None:
+        """Whatever came of it, a job that has begun leaves its models loaded."""
+        if watch.started or watch.failure is None:
+            loaders = loaders_of(watch.built.graph, recipe.files)
+            cached = None if watch.cached is None else loaders <= watch.cached
+            self._residency.ran(recipe.files, watch.finished_at, cached=cached)
 
     async def _stop(self, watches: list[Watch]) -> None:
         """Goes on in the background if the task is cancelled a second time."""
@@ -152,16 +167,20 @@ class Easel:
 
     def _clean_up(self, watches: Iterable[Watch]) -> None:
         watches = list(watches)
-        self._jobs.release(watches)
-        done = [watch.prompt_id for watch in watches if watch.done]
-        if done and not self._config.keep_history:
-            self._background.start(self._forget(done))
+        for watch in watches:
+            watch.hush()
+        if watches:
+            self._background.start(self._forget(watches))
 
-    async def _forget(self, prompt_ids: list[str]) -> None:
+    async def _forget(self, watches: list[Watch]) -> None:
         try:
-            await self._api.forget(prompt_ids)
+            if not self._config.keep_history:
+                await self._jobs.settled(watches)
+                await self._api.forget([watch.prompt_id for watch in watches])
         except ImageRouterError as error:
             log.info("comfyui.history_kept", provider=self._name, reason=error.message)
+        finally:
+            self._jobs.release(watches)
 
     async def _picture(self, watch: Watch) -> Image:
         data = await self._data(watch)

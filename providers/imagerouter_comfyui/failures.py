@@ -23,7 +23,6 @@ _LIMITS = {
     "value_smaller_than_min": "must be at least {min}",
     "value_bigger_than_max": "must be at most {max}",
 }
-_PICTURES = ("images", "mask", "controlnet")
 
 
 def rejected(provider: str, answer: Mapping[str, Any], built: Built, request: ImageRequest) -> ImageRouterError:
@@ -55,7 +54,7 @@ def _blamed(
     param = built.places.get((node, str(extra.get("input_name"))))
     if param == "model" and kind == "value_not_in_list":
         return ModelNotFoundError(f"provider `{provider}` has no model `{request.model}` any more", param="model")
-    if param is None or not _is_clients(param, request):
+    if param is None or "linked_node" in extra or not _is_clients(param, request):
         return None
     return InvalidParameterError(_meant(provider, param, kind, extra), param=param)
 
@@ -64,7 +63,7 @@ def _meant(provider: str, param: str, kind: str, extra: dict[str, Any]) -> str:
     """What is wrong with the client's value, without the value."""
     if kind in _LIMITS:
         return f"`{param}` {_limit(kind, extra.get('input_config'))}"
-    if param.split("[", maxsplit=1)[0] in _PICTURES:
+    if _is_picture(param):
         return f"`{param}`: provider `{provider}` can't read this picture"
     if kind == "value_not_in_list":
         return f"`{param}`: provider `{provider}` has nothing of this name"
@@ -72,8 +71,17 @@ def _meant(provider: str, param: str, kind: str, extra: dict[str, Any]) -> str:
 
 
 def _is_clients(param: str, request: ImageRequest) -> bool:
-    name = param.split("[", maxsplit=1)[0].split(".", maxsplit=1)[0]
-    return name in ("prompt", "seed") or name in request.parameters or name in request.options
+    root = _root(param)
+    return root in ("prompt", "seed") or root in request.parameters or root in request.options
+
+
+def _is_picture(param: str) -> bool:
+    return param.endswith(".image") or _root(param) in ("images", "mask")
+
+
+def _root(param: str) -> str:
+    """``loras[0].name`` → ``loras``, ``provider.options.controlnet[0].image`` → ``controlnet``."""
+    return param.removeprefix("provider.options.").split("[")[0].split(".")[0]
 
 
 def _limit(kind: str, config: Any) -> str:
@@ -117,6 +125,6 @@ def failed(provider: str, end: Failed, built: Built, request: ImageRequest) -> I
 def _picture_of(node: str, built: Built) -> str | None:
     """The client's picture that a failed node was to load."""
     for (place, name), param in built.places.items():
-        if place == node and name == "image" and param.split("[")[0] in _PICTURES:
+        if place == node and name == "image" and _is_picture(param):
             return param
     return None

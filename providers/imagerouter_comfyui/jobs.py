@@ -10,12 +10,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 from enum import Enum
+from itertools import takewhile
 from typing import Any
 from uuid import uuid4
 
 import structlog
 
 from imagerouter import (
+    GenerationError,
     ImageRouterError,
     Progress,
     ProviderBusyError,
@@ -41,6 +43,10 @@ SECOND_LOOK_SECONDS = 1.0
 REFUSED_SECONDS, UNREACHABLE_SECONDS = 15.0, 30.0
 """For a server that has gone away to come back, before the job is given up: when nobody listens there any more, and
 when it just doesn't answer."""
+POSITION_SECONDS = 1.0
+"""Between two questions about places in the queue."""
+SETTLE_SECONDS = 2.0
+"""For a server to be through with a job after its end, before the job is deleted from its history."""
 STOP_SECONDS = 5.0
 """For a server to take a cancellation."""
 
@@ -63,8 +69,9 @@ class Jobs:
         self._api = api
         self._socket = socket
         self._live: dict[str, Watch] = {}
-        self._asked: asyncio.Task[None] | None = None
-        self._remaining = 0
+        self._asking: asyncio.Task[None] | None = None
+        self._has_changed = False
+        socket.on_status = self._on_status
 
     @property
     def ids(self) -> frozenset[str]:
@@ -84,13 +91,7 @@ class Jobs:
         # The server may start on it before it answers.
         self._follow(watch)
         try:
-            answer = await self._api.submit(body)
-        except (ProviderTimeoutError, ProviderResponseError):
-            # It may have arrived all the same, and must not be drawn twice.
-            if await self._look(watch) is State.UNKNOWN:
-                self.release([watch])
-                raise
-            answer = {}
+            answer = await self._deliver(watch, body)
         except BaseException:
             self.release([watch])
             raise
@@ -101,18 +102,34 @@ class Jobs:
             raise Failed("validation", dropped)
         return watch
 
+    async def _deliver(self, watch: Watch, body: dict[str, Any]) -> dict[str, Any]:
+        """Send a job. Where that fails, it may have arrived all the same, and must not be drawn twice."""
+        try:
+            return await self._api.submit(body)
+        except ImageRouterError as error:
+            if not _may_have_arrived(error):
+                raise
+            try:
+                state = await self._look(watch)
+            except ImageRouterError:
+                await self.stop([watch])
+                raise ProviderResponseError(f"{error.message}; whether the job arrived isn't known") from error
+            if state is State.UNKNOWN:
+                raise
+            return {}
+
     async def finish(self, watch: Watch) -> None:
         """Return when the job has ended well; raises `Failed`, or an error of ours that says why it was given up."""
-        watch.heard = max(watch.heard, watch.now())
         looks = 0
         unreachable_since: float | None = None
         while not watch.done:
-            if await self._news(watch, _pause(watch, looks)):
+            if await self._news(watch, self._pause(watch, looks)):
                 looks = 0
                 continue
             looks += 1
             try:
                 state = await self._look(watch)
+                is_gone = state is State.UNKNOWN and await self._is_gone(watch)
                 unreachable_since = None
             except ImageRouterError as error:
                 unreachable_since = unreachable_since or watch.now()
@@ -120,7 +137,8 @@ class Jobs:
                 if watch.now() - unreachable_since > (REFUSED_SECONDS if refused else UNREACHABLE_SECONDS):
                     raise ProviderResponseError(f"{error.message}; what became of the job isn't known") from error
                 continue
-            if state is State.UNKNOWN and await self._is_gone(watch):
+            if is_gone:
+                watch.done = True
                 raise self._lost(watch)
             self._check_patience(watch, state)
         if watch.failure is not None:
@@ -134,14 +152,28 @@ class Jobs:
 
     async def stop(self, watches: Iterable[Watch]) -> None:
         """Cancel those that haven't ended, and no other job. Never raises: nobody is left to tell."""
-        for watch in watches:
-            if watch.done or not watch.prompt_id:
-                continue
-            try:
-                async with asyncio.timeout(STOP_SECONDS):
-                    await self._api.cancel(watch.prompt_id)
-            except (ImageRouterError, TimeoutError) as error:
-                log.warning("comfyui.cancel_failed", provider=self._name, job=watch.prompt_id, reason=str(error))
+        ids = [watch.prompt_id for watch in watches if not watch.done]
+        if not ids:
+            return
+        try:
+            async with asyncio.timeout(STOP_SECONDS):
+                await self._api.cancel(ids)
+        except (ImageRouterError, TimeoutError) as error:
+            log.warning("comfyui.cancel_failed", provider=self._name, jobs=ids, reason=str(error) or "no answer")
+
+    async def settled(self, watches: Iterable[Watch]) -> None:
+        """Wait until the server is through with jobs that have ended or were stopped, so that it forgets them well.
+
+        One that was taken out of the queue gives no sign; hence the limit.
+        """
+        try:
+            async with asyncio.timeout(SETTLE_SECONDS):
+                for watch in watches:
+                    while not (watch.settled or watch.orphaned):
+                        watch.changed.clear()
+                        await watch.changed.wait()
+        except TimeoutError:
+            pass
 
     def release(self, watches: Iterable[Watch]) -> None:
         """Listen no longer."""
@@ -149,27 +181,29 @@ class Jobs:
             self._live.pop(watch.prompt_id, None)
             self._socket.unlisten(watch.prompt_id)
 
-    def on_status(self, remaining: int) -> None:
-        """The queue has changed. Where our own jobs stand in it is asked only if others are in it as well."""
-        self._remaining = remaining
-        waiting = [watch for watch in self._live.values() if not watch.started]
-        if waiting and remaining > 1 and (self._asked is None or self._asked.done()):
-            self._asked = asyncio.create_task(self._tell_positions())
-
     async def aclose(self) -> None:
-        if self._asked is not None:
-            self._asked.cancel()
-            await asyncio.wait([self._asked])
+        if self._asking is not None:
+            self._asking.cancel()
+            await asyncio.wait([self._asking])
+
+    def _on_status(self, remaining: int) -> None:
+        """The queue has changed. Where our own jobs stand in it is asked only if others are in it as well."""
+        self._has_changed = remaining > 1 and any(watch.is_next and not watch.started for watch in self._live.values())
+        if self._has_changed and (self._asking is None or self._asking.done()):
+            self._asking = asyncio.create_task(self._tell_positions())
 
     async def _tell_positions(self) -> None:
-        try:
-            queue = [job.id for job in await self._api.queue()]
-        except ImageRouterError:
-            return
-        for watch in list(self._live.values()):
-            if not watch.started and watch.prompt_id in queue:
-                watch.heard = watch.now()
-                watch.tell(Progress(stage="queue", queue_position=queue.index(watch.prompt_id)))
+        """Ask once, and again as long as the queue has changed in between; never more often than that."""
+        while self._has_changed:
+            self._has_changed = False
+            try:
+                queue = [job.id for job in await self._api.queue()]
+            except ImageRouterError:
+                return
+            for watch in self._live.values():
+                if watch.is_next and not watch.started and watch.prompt_id in queue:
+                    watch.tell(Progress(stage="queue", queue_position=queue.index(watch.prompt_id)))
+            await asyncio.sleep(POSITION_SECONDS)
 
     def _follow(self, watch: Watch) -> None:
         self._live[watch.prompt_id] = watch
@@ -195,13 +229,23 @@ class Jobs:
 
     async def _look(self, watch: Watch) -> State:
         """Ask the server. The queue comes first: a job that ends in between is then found in the history."""
-        queued = next((job for job in await self._api.queue() if job.id == watch.prompt_id), None)
-        if queued is not None:
-            watch.started = watch.started or queued.running
-            return State.RUNNING if queued.running else State.PENDING
+        queue = await self._api.queue()
+        ahead = list(takewhile(lambda job: job.id != watch.prompt_id, queue))
+        if len(ahead) < len(queue):
+            is_running = queue[len(ahead)].running
+            watch.started = watch.started or is_running
+            ours = self.ids
+            is_kept_waiting = not is_running and any(job.id not in ours for job in ahead)
+            watch.ahead_since = (watch.ahead_since or watch.now()) if is_kept_waiting else None
+            return State.RUNNING if is_running else State.PENDING
         entry = await self._api.history(watch.prompt_id)
         if entry is None:
             return State.UNKNOWN
+        if not watch.done and not watch.orphaned:
+            # It has ended, and no event told: whatever comes over this connection doesn't reach us.
+            log.warning("comfyui.mute", provider=self._name)
+            watch.orphaned = True
+            self._socket.renew()
         _take_history(watch, entry)
         return State.DONE
 
@@ -217,22 +261,32 @@ class Jobs:
         return ProviderError(f"provider `{self._name}`: somebody has removed the job from its queue")
 
     def _check_patience(self, watch: Watch, state: State) -> None:
-        silence = watch.now() - watch.heard
-        if state is State.PENDING and silence > self._config.queue_timeout:
+        now = watch.now()
+        if state is State.PENDING and watch.ahead_since is not None:
             seconds = self._config.queue_timeout
-            raise ProviderBusyError(f"provider `{self._name}` didn't begin within {seconds:g} seconds")
+            if now - watch.ahead_since > seconds:
+                raise ProviderBusyError(f"provider `{self._name}` didn't begin within {seconds:g} seconds")
         if state is not State.RUNNING or watch.orphaned:
             return  # of a job whose events don't reach us only the provider's `timeout` is the end
         limit = self._config.load_timeout if watch.is_loading else self._config.idle_timeout
-        if silence > limit:
+        if now - watch.heard > limit:
             raise ProviderTimeoutError(f"provider `{self._name}` made no progress for {limit:g} seconds")
 
+    def _pause(self, watch: Watch, looks: int) -> float:
+        """Seconds until the next question, if nothing happens."""
+        if watch.orphaned:
+            return 0.0 if looks == 0 else min(LAST_POLL_SECONDS, float(looks))
+        return min(QUIET_SECONDS, self._config.queue_timeout, self._config.load_timeout, self._config.idle_timeout)
 
-def _pause(watch: Watch, looks: int) -> float:
-    """Seconds until the next question, if nothing happens."""
-    if watch.orphaned:
-        return 0.0 if looks == 0 else min(LAST_POLL_SECONDS, float(looks))
-    return QUIET_SECONDS
+
+def _may_have_arrived(error: ImageRouterError) -> bool:
+    """Whether a job may be on the server although sending it failed: not if nobody took the connection.
+
+    A proxy's 502 says only that it got no answer; it is told apart by having no exception as its cause.
+    """
+    if isinstance(error, ProviderUnavailableError):
+        return error.__cause__ is None
+    return isinstance(error, ProviderTimeoutError | ProviderResponseError | ProviderBusyError | GenerationError)
 
 
 def _take_history(watch: Watch, entry: dict[str, Any]) -> None:
@@ -246,7 +300,7 @@ def _take_history(watch: Watch, entry: dict[str, Any]) -> None:
         kind, data = message if isinstance(message, list) and len(message) == 2 else ("", {})
         if isinstance(data, dict) and kind in ("execution_success", "execution_error", "execution_interrupted"):
             watch.on_event(kind, data)
-    watch.done = True
+    watch.done = watch.settled = True
 
 
 def _dropped_outputs(built: Built, node_errors: Any) -> dict[str, Any]:

@@ -66,9 +66,9 @@ class ComfyProvider(Provider[ComfyConfig]):
     async def start(self) -> None:
         if self._connection is None:
             self._connection = _Connection(self.name, self.config)
+            self._connection.socket.on_lost = self._on_lost
         connection = self._connection
         await connection.socket.start()
-        self._inventory = None  # it may have been restarted as another version, with other nodes
         await self._refresh(connection)
         await connection.look_around()
 
@@ -94,7 +94,8 @@ class ComfyProvider(Provider[ComfyConfig]):
         queue = await connection.api.queue()
         if not connection.socket.is_connected:
             return Status(ready=False, detail="its websocket is closed")
-        if any(job.id not in connection.jobs.ids for job in queue):
+        ours = connection.jobs.ids
+        if any(job.id not in ours for job in queue):
             await connection.look_around()
         running = sum(job.running for job in queue)
         models = ((name, recipe.files) for name, recipe in self._recipes.items())
@@ -111,6 +112,12 @@ class ComfyProvider(Provider[ComfyConfig]):
         connection, self._connection = self._connection, None
         if connection is not None:
             await connection.aclose()
+
+    def _on_lost(self) -> None:
+        """The server may come back as another version, with other nodes and nothing loaded."""
+        self._inventory = None
+        if self._connection is not None:
+            self._connection.residency.forget()
 
     def _connected(self) -> _Connection:
         if self._connection is None:
@@ -143,7 +150,7 @@ class _Connection:
     def __init__(self, name: str, config: ComfyConfig) -> None:
         self.api = Api(name, config)
         self.residency = Residency()
-        self.socket = Socket(name, config, self._on_status, self.residency.forget)
+        self.socket = Socket(name, config)
         self.jobs = Jobs(name, config, self.api, self.socket)
         self.easel = Easel(name, config, self.api, self.jobs, self.residency)
 
@@ -164,9 +171,6 @@ class _Connection:
         await self.jobs.aclose()
         await self.socket.aclose()
         await self.api.aclose()
-
-    def _on_status(self, remaining: int) -> None:
-        self.jobs.on_status(remaining)
 
 
 def _declared(model: Model) -> Model:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from imagerouter_comfyui.graph import Graph, link
+from imagerouter_comfyui.graph import Graph
 
 MOST_KEPT = 16
 
@@ -25,12 +25,12 @@ def files_of(graph: Any) -> frozenset[str]:
     )
 
 
-def loaders_of(graph: Graph) -> frozenset[str]:
-    """Nodes that read model files."""
+def loaders_of(graph: Graph, files: frozenset[str]) -> frozenset[str]:
+    """Nodes that read some of these model files."""
     return frozenset(
         node_id
         for node_id, node in graph.items()
-        if "Loader" in node["class_type"] and not any(link(value) for value in node["inputs"].values())
+        if any(isinstance(value, str) and value in files for value in node["inputs"].values())
     )
 
 
@@ -59,6 +59,7 @@ class Residency:
         """
         if not files or at < self._at:
             return
+        files = _slashed(files)
         self._at = at
         if files in self._recent and cached is not None:
             depth = self._recent.index(files) + 1
@@ -72,4 +73,9 @@ class Residency:
     def resident(self, models: Iterable[tuple[str, frozenset[str]]]) -> frozenset[str]:
         """Of models with their files, the ids of those that are loaded."""
         loaded: frozenset[str] = frozenset().union(*self._recent[: self._kept])
-        return frozenset(name for name, files in models if files and {f.replace("\\", "/") for f in files} <= loaded)
+        return frozenset(name for name, files in models if files and _slashed(files) <= loaded)
+
+
+def _slashed(files: Iterable[str]) -> frozenset[str]:
+    """A server on Windows lists ``folder\\file``."""
+    return frozenset(file.replace("\\", "/") for file in files)

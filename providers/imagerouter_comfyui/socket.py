@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Protocol
@@ -28,6 +29,8 @@ from imagerouter_comfyui.frames import Frame, parse
 
 log = structlog.get_logger(__name__)
 
+MOST_UNCLAIMED = 200
+"""Events of jobs that nobody listens to (yet)."""
 CONNECT_SECONDS = 10.0
 FIRST_RETRY, LAST_RETRY = 0.5, 10.0
 """Seconds between attempts to connect again, doubled each time."""
@@ -49,18 +52,17 @@ class Listener(Protocol):
 class Socket:
     """Connects, stays connected, and hands each event to whom it concerns."""
 
-    def __init__(
-        self, name: str, config: ComfyConfig, on_status: Callable[[int], None], on_lost: Callable[[], None]
-    ) -> None:
-        """:param on_status: told the number of jobs that the server has left to do, whenever that changes.
-        :param on_lost: told when a connection has ended; the server may have been restarted.
-        """
+    def __init__(self, name: str, config: ComfyConfig) -> None:
+        self.on_status: Callable[[int], None] = lambda _: None
+        """Told the number of jobs that the server has left to do, whenever that changes."""
+        self.on_lost: Callable[[], None] = lambda: None
+        """Told when a connection has ended; the server may have been restarted."""
         self._name = name
         self._config = config
-        self._on_status = on_status
-        self._on_lost = on_lost
         self._listeners: dict[str, Listener] = {}
+        self._unclaimed: deque[_Event] = deque(maxlen=MOST_UNCLAIMED)
         self._task: asyncio.Task[None] | None = None
+        self._connection: ClientConnection | None = None
         self._connected = asyncio.Event()
         self._tried = asyncio.Event()
         self._failure: ProviderError = ProviderUnavailableError(f"provider `{name}` can't be reached")
@@ -75,7 +77,7 @@ class Socket:
 
     async def start(self) -> None:
         """Return once it is connected; raises what keeps it from that."""
-        if self._task is None:
+        if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._stay_connected(), name=f"websocket of {self._name}")
         await self.connected()
 
@@ -95,9 +97,22 @@ class Socket:
             await asyncio.wait([self._task])
             self._task = None
 
+    def renew(self) -> None:
+        """Give up a connection over which events don't come any more; a new one is made at once."""
+        if self._connection is not None:
+            self._connected.clear()
+            self._tried.clear()
+            self._connection.transport.abort()
+
     def listen(self, prompt_id: str, listener: Listener) -> None:
-        """From now on ``listener`` gets the events of this job. Call it before the job is submitted."""
+        """From now on ``listener`` gets the events of this job. Call it before the job is submitted.
+
+        Of a server that draws its own ids, events may have come before we know to whom they belong.
+        """
         self._listeners[prompt_id] = listener
+        for event in self._unclaimed:
+            if event.data.get("prompt_id") == prompt_id:
+                listener.on_event(event.type, event.data)
 
     def unlisten(self, prompt_id: str) -> None:
         self._listeners.pop(prompt_id, None)
@@ -109,7 +124,9 @@ class Socket:
             try:
                 async with asyncio.timeout(CONNECT_SECONDS):
                     connection = await self._connect()
-            except (OSError, TimeoutError, WebSocketException, ValueError) as error:
+            except Exception as error:
+                if not isinstance(error, OSError | TimeoutError | WebSocketException):
+                    log.exception("comfyui.connect_failed", provider=self._name)
                 self._failure = self._explained(error)
                 self._tried.set()
                 await self._pause(retry)
@@ -147,6 +164,7 @@ class Socket:
         try:
             # Must come first: only then do pictures say which job they belong to.
             await connection.send(_FEATURES)
+            self._connection = connection
             self._connected.set()
             self._tried.set()
             async for message in connection:
@@ -154,6 +172,7 @@ class Socket:
         except (OSError, WebSocketException):
             pass
         finally:
+            self._connection = None
             self._lose()
             connection.transport.abort()
         log.info("comfyui.disconnected", provider=self._name)
@@ -162,29 +181,40 @@ class Socket:
         self._connected.clear()
         self._tried.clear()
         self._current = None
-        self._on_lost()
+        self._unclaimed.clear()
+        self.on_lost()
         listeners, self._listeners = self._listeners, {}
         for listener in listeners.values():
             listener.on_lost()
 
     def _dispatch(self, message: str | bytes) -> None:
-        if isinstance(message, bytes):
-            if (frame := parse(message)) is not None:
-                self._pass_on(frame)
-            return
+        """One message. Whatever is odd about it, the next one is read."""
         try:
-            event: _Event = msgspec.json.decode(message, type=_Event)
+            if isinstance(message, bytes):
+                self._pass_on(parse(message))
+            else:
+                self._tell(msgspec.json.decode(message, type=_Event))
         except msgspec.MsgspecError:
-            return
+            pass
+        except Exception:
+            log.exception("comfyui.odd_message", provider=self._name)
+
+    def _tell(self, event: _Event) -> None:
         if event.type == "status":
-            self._on_status(_remaining(event.data))
+            self.on_status(_remaining(event.data))
         prompt_id = event.data.get("prompt_id")
         if event.type == "executing":
             self._current = prompt_id
-        if isinstance(prompt_id, str) and (listener := self._listeners.get(prompt_id)) is not None:
+        if not isinstance(prompt_id, str):
+            return
+        if (listener := self._listeners.get(prompt_id)) is not None:
             listener.on_event(event.type, event.data)
+        else:
+            self._unclaimed.append(event)
 
-    def _pass_on(self, frame: Frame) -> None:
+    def _pass_on(self, frame: Frame | None) -> None:
+        if frame is None:
+            return
         # An old server doesn't say whose a picture is; it can only be of the job that it works on for us.
         listener = self._listeners.get(frame.prompt_id or self._current or "")
         if listener is not None:

@@ -12,6 +12,7 @@ import msgspec
 from imagerouter import Image, Progress
 from imagerouter_comfyui.api import FileRef
 from imagerouter_comfyui.frames import Frame
+from imagerouter_comfyui.graph import Node
 from imagerouter_comfyui.recipe import Built
 
 Clock = Callable[[], float]
@@ -42,8 +43,14 @@ class Watch:
     failure: Failed | None = None
     files: dict[str, list[FileRef]] = field(default_factory=dict)
     frames: dict[str, list[bytes]] = field(default_factory=dict)
-    cached: frozenset[str] = frozenset()
-    """Nodes whose results the server still had."""
+    cached: frozenset[str] | None = None
+    """Nodes whose results the server still had; ``None`` if it didn't say."""
+    settled: bool = False
+    """Whether the server is through with it: a moment after ``done``, when its history is written."""
+    is_next: bool = True
+    """Whether no other image of the same request comes before it."""
+    ahead_since: float | None = None
+    """Since when somebody else's jobs keep it waiting."""
     finished_at: float = 0.0
     """By the server's clock, in milliseconds."""
     heard: float = 0.0
@@ -52,22 +59,28 @@ class Watch:
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     _node: str | None = None
     _since: float = 0.0
+    _is_stepping: bool = False
     _preview: Image | None = None
     """Comes just before the step that it shows is counted, and is told with it."""
     _steps: _Steps = field(init=False)
 
     def __post_init__(self) -> None:
         self.heard = self.now()
-        self._steps = _Steps(sum(_samples(node["class_type"]) for node in self.built.graph.values()))
+        self._steps = _Steps(sum(map(_samples, self.built.graph.values())))
 
     @property
     def is_loading(self) -> bool:
-        """Whether the silence may be a model on its way from the disk: nothing has been sampled yet."""
-        return self.started and self._steps.step == 0
+        """Whether silence may be a model on its way from the disk: the node that runs hasn't made a step yet."""
+        return not self._is_stepping
 
     def on_lost(self) -> None:
         self.orphaned = True
+        self.settled = self.settled or self.done
         self.changed.set()
+
+    def hush(self) -> None:
+        """Nobody wants to hear of its progress any more."""
+        self.tell = lambda _: None
 
     def on_frame(self, frame: Frame) -> None:
         self.heard = self.now()
@@ -96,19 +109,17 @@ class Watch:
         if self._node is not None and _loads(self._class_of(self._node)):
             self.load_seconds += self.now() - self._since
         node = data.get("node")
-        self._node, self._since = (node if isinstance(node, str) else None), self.now()
+        self.settled = node is None
+        self._node, self._since, self._is_stepping = (node if isinstance(node, str) else None), self.now(), False
         if self._node is not None and self.started:
             self._report(stage="load" if _loads(self._class_of(self._node)) else "render")
 
     def _on_progress(self, data: dict[str, Any]) -> None:
-        node, value, most = data.get("node"), data.get("value"), data.get("max")
-        if (
-            isinstance(node, str)
-            and isinstance(value, int)
-            and isinstance(most, int)
-            and _samples(self._class_of(node))
-        ):
-            self._steps.at(node, value, most)
+        self._is_stepping = True
+        name, value, most = data.get("node"), data.get("value"), data.get("max")
+        node = self.built.graph.get(name) if isinstance(name, str) else None
+        if node is not None and _samples(node) and isinstance(value, int) and isinstance(most, int):
+            self._steps.at(str(name), value, most)
             self._report()
 
     def _on_executed(self, data: dict[str, Any]) -> None:
@@ -173,7 +184,10 @@ class _Steps:
 
 def files_in(output: Any) -> list[FileRef]:
     """The pictures of one node's output. Films come under ``images`` too, with their own extension or a mark."""
-    if not isinstance(output, dict) or any(output.get("animated") or ()):
+    if not isinstance(output, dict):
+        return []
+    marks = output.get("animated")
+    if any(marks) if isinstance(marks, list) else marks:
         return []
     found = output.get("images")
     files = []
@@ -197,9 +211,9 @@ def _picture(data: bytes) -> Image | None:
     return image if image.media_type in ("image/jpeg", "image/png") else None
 
 
-def _samples(class_type: str) -> bool:
-    """Whether a node class draws in steps. ``KSamplerSelect`` and ``ModelSamplingFlux`` only carry the word."""
-    return "Sampler" in class_type and not class_type.endswith("Select")
+def _samples(node: Node) -> bool:
+    """Whether a node draws in steps. ``KSamplerSelect`` and ``ModelSamplingFlux`` only carry the word."""
+    return "Sampler" in node["class_type"] and "latent_image" in node["inputs"]
 
 
 def _loads(class_type: str) -> bool:

@@ -123,10 +123,10 @@ def _translate(error: Exception, provider: str) -> ImageRouterError | None:
         return status_error(error.response, provider)
     for foreign, own, what in _FAILURES:
         if isinstance(error, foreign):
-            return own(f"provider {provider!r} {what}")
+            return own(f"provider `{provider}` {what}")
     if type(error) is OSError:
         # No route, or every address of a host refused: asyncio has no class of its own for these.
-        return ProviderUnavailableError(f"provider {provider!r} can't be reached")
+        return ProviderUnavailableError(f"provider `{provider}` can't be reached")
     return None
 
 
@@ -142,7 +142,7 @@ def status_error(response: httpx.Response, provider: str, detail: str = "") -> P
     own, what = _meaning(status)
     explained = f": {shown}" if (shown := presentable(detail)) else ""
     wait = retry_after(response) if own is ProviderBusyError else None
-    return own(f"provider {provider!r} {what} (HTTP {status}){explained}", retry_after=wait)
+    return own(f"provider `{provider}` {what} (HTTP {status}){explained}", retry_after=wait)
 
 
 _MEANINGS: dict[int, tuple[type[ProviderError], str]] = {

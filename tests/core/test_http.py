@@ -65,7 +65,7 @@ async def failure(address, **options):
     with pytest.raises(errors.ProviderError) as raised:
         await ask(address, **options)
     message = raised.value.message
-    assert message.startswith("provider 'attic' ")
+    assert message.startswith("provider `attic` ")
     assert "127.0.0.1" not in message
     assert "/models" not in message
     return raised.value

@@ -33,5 +33,7 @@ def impatient(monkeypatch):
     monkeypatch.setattr(jobs, "SECOND_LOOK_SECONDS", 0.02)
     monkeypatch.setattr(jobs, "REFUSED_SECONDS", 0.2)
     monkeypatch.setattr(jobs, "UNREACHABLE_SECONDS", 0.2)
+    monkeypatch.setattr(jobs, "SETTLE_SECONDS", 0.1)
+    monkeypatch.setattr(jobs, "POSITION_SECONDS", 0.0)
     monkeypatch.setattr(socket, "FIRST_RETRY", 0.02)
     monkeypatch.setattr(drawing, "HISTORY_RETRIES", (0.0, 0.0, 0.0))

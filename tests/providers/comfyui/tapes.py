@@ -79,10 +79,12 @@ def _by_class(graph: Mapping[str, Any]) -> dict[str, list[str]]:
 def comfy_tape(name: str, **options: Any) -> Tape:
     """A transcript of a real server by the name of its file; ``options`` as for `Tape.load`.
 
-    Left out of the files: headers but the content type, bytes of pictures, and (in `cached_files`,
-    `drops_and_restart`, `temp_and_animated_outputs` and `uploads_and_edits`) the ``progress_state`` messages.
+    Left out of the files: headers but the content type, bytes of pictures, and, in all but `queue_and_cancel`,
+    `runtime_errors`, `two_clients`, `txt2img_then_cached`, `validation_errors` and `websocket_images_and_previews`,
+    the ``progress_state`` messages.
     """
-    answers = {**usual_answers(), **options.pop("answers", {})}
+    given = dict(options.pop("answers", {}))
+    answers = given | {question: answer for question, answer in usual_answers().items() if question not in given}
     return Tape.load(TAPES / f"{name}.jsonl", Comfy(), answers=answers, **options)
 
 

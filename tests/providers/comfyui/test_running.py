@@ -1,6 +1,7 @@
 """What becomes of a job when the server, its users or the network do something unexpected."""
 
 import asyncio
+import base64
 import json
 from contextlib import asynccontextmanager
 from io import BytesIO
@@ -24,19 +25,9 @@ from imagerouter import (
 )
 from imagerouter.testing.drawing import make_image
 from imagerouter.testing.wire import Response
-from imagerouter_comfyui import ComfyConfig, ComfyProvider, drawing, jobs, socket
+from imagerouter_comfyui import ComfyConfig, ComfyProvider, jobs
 
-
-@pytest.fixture(autouse=True)
-def impatient(monkeypatch):
-    """Questions that would be asked after seconds are asked at once."""
-    monkeypatch.setattr(jobs, "QUIET_SECONDS", 0.02)
-    monkeypatch.setattr(jobs, "LAST_POLL_SECONDS", 0.02)
-    monkeypatch.setattr(jobs, "SECOND_LOOK_SECONDS", 0.02)
-    monkeypatch.setattr(jobs, "REFUSED_SECONDS", 0.2)
-    monkeypatch.setattr(jobs, "UNREACHABLE_SECONDS", 0.2)
-    monkeypatch.setattr(socket, "FIRST_RETRY", 0.02)
-    monkeypatch.setattr(drawing, "HISTORY_RETRIES", (0.0, 0.0, 0.0))
+pytestmark = pytest.mark.usefixtures("impatient")
 
 
 @asynccontextmanager
@@ -163,18 +154,174 @@ async def test_a_socket_that_has_gone_mute_costs_no_picture(comfy):
         assert len((await provider.generate(request(comfy, n=2), Sink())).images) == 2
 
 
-async def test_a_job_whose_submission_got_no_answer_is_looked_for_before_anything_else(comfy):
-    def lost(asked):
-        comfy.answers.clear()
-        raise AssertionError
+@pytest.fixture
+def unanswered(comfy, monkeypatch):
+    """The server takes jobs, but the answer to each is lost or is ``status`` of a proxy."""
 
+    def lose(status=None):
+        respond = comfy._answer
+
+        async def answer(asked):
+            response = await respond(asked)
+            if (asked.method, asked.path) != ("POST", "/prompt"):
+                return response
+            return None if status is None else Response(status, {}, b"bad gateway")
+
+        monkeypatch.setattr(comfy.wire, "_handler", answer)
+
+    return lose
+
+
+@pytest.mark.parametrize("status", [None, 500, 502, 504])
+async def test_a_job_whose_submission_got_no_answer_is_found_and_not_drawn_twice(comfy, unanswered, status):
+    async with desk(comfy) as provider:
+        unanswered(status)
+        assert len((await provider.generate(request(comfy), Sink())).images) == 1
+        assert len(comfy.submitted) == 1
+
+
+async def test_a_job_that_never_arrived_may_be_tried_elsewhere(comfy):
     async with desk(comfy) as provider:
         comfy.answer("POST", "/prompt", lambda asked: None)
-        with pytest.raises(ProviderResponseError):
+        with pytest.raises(ProviderResponseError) as raised:
             await provider.generate(request(comfy), Sink())
-        asked = [r.path for r in comfy.requests]
-        assert asked.index("/prompt") < len(asked) - 1
-        assert any(path.startswith("/history/") for path in asked)
+        assert raised.value.fallback
+        assert not raised.value.retry_same
+
+
+async def test_if_nobody_can_say_whether_a_job_arrived_it_is_stopped_and_not_repeated(comfy, unanswered):
+    comfy.hold()
+    async with desk(comfy) as provider:
+        unanswered(502)
+        comfy.answer("GET", "/api/jobs", lambda asked: Response(502, {}, b""))
+        with pytest.raises(ProviderResponseError, match="whether the job arrived isn't known") as raised:
+            await provider.generate(request(comfy), Sink())
+        assert not raised.value.retry_same
+        assert comfy.cancelled == [comfy.submitted[0]["prompt_id"]]
+
+
+async def test_a_request_that_is_cancelled_while_it_is_being_sent_is_stopped_once_it_arrives(comfy, monkeypatch):
+    gate, sent = asyncio.Event(), asyncio.Event()
+    respond = comfy._answer
+
+    async def late(asked):
+        if (asked.method, asked.path) == ("POST", "/prompt"):
+            sent.set()
+            await gate.wait()
+        return await respond(asked)
+
+    comfy.hold()
+    async with desk(comfy) as provider:
+        monkeypatch.setattr(comfy.wire, "_handler", late)
+        task = drawing_of(provider, request(comfy))
+        await sent.wait()
+        task.cancel()
+        gate.set()
+        await asyncio.wait([task])
+        await comfy.until(lambda: len(comfy.cancelled) == 1)
+        assert task.cancelled()
+
+
+async def test_odd_messages_do_not_end_the_connection(comfy):
+    async with desk(comfy) as provider:
+        comfy.hold()
+        task = drawing_of(provider, request(comfy))
+        await comfy.running()
+        prompt_id = comfy.submitted[0]["prompt_id"]
+        for data in (
+            {"prompt_id": prompt_id, "node": "save", "output": {"images": 3, "animated": True}},
+            {"prompt_id": prompt_id, "node": ["x"], "output": None},
+            {"prompt_id": 7},
+            [],
+        ):
+            for client in list(comfy.sockets):
+                await comfy.send("executed", data, client)
+                await comfy.send("progress", data, client)
+        comfy.release()
+        await task
+        await provider.generate(request(comfy, seed=8), Sink())
+        assert len({body["client_id"] for body in comfy.submitted}) == 1
+
+
+async def test_on_an_old_server_events_may_come_before_the_answer(monkeypatch):
+    monkeypatch.setattr(jobs, "QUIET_SECONDS", 1000.0)
+    async with FakeComfy(old=True) as comfy, desk(comfy) as provider:
+        respond = comfy._answer
+
+        async def late(asked):
+            response = await respond(asked)
+            if (asked.method, asked.path) == ("POST", "/prompt"):
+                await comfy.until(lambda: len(comfy.history) == len(comfy.submitted))
+            return response
+
+        monkeypatch.setattr(comfy.wire, "_handler", late)
+        assert len((await provider.generate(request(comfy), Sink())).images) == 1
+
+
+async def test_a_mute_connection_is_replaced_so_that_pictures_come_over_the_new_one(comfy):
+    async with desk(comfy, transfer="websocket") as provider:
+        comfy.mute()
+        task = drawing_of(provider, request(comfy))
+        await comfy.until(lambda: bool(comfy.history))
+        comfy.mute(False)
+        assert len((await task).images) == 1
+        assert comfy.submitted[0]["client_id"] != comfy.submitted[-1]["client_id"]
+
+
+async def test_a_cancellation_that_the_server_refuses_is_logged(comfy, capsys):
+    comfy.hold()
+    async with desk(comfy) as provider:
+        task = drawing_of(provider, request(comfy))
+        prompt_id = await comfy.running()
+        comfy.answer("POST", f"/api/jobs/{prompt_id}/cancel", lambda asked: Response(500, {}, b""))
+        task.cancel()
+        await asyncio.wait([task])
+        assert "comfyui.cancel_failed" in capsys.readouterr().out
+        comfy.release()
+
+
+async def test_a_cancelled_job_leaves_nothing_in_the_history(comfy):
+    comfy.hold()
+    async with desk(comfy) as provider:
+        task = drawing_of(provider, request(comfy))
+        await comfy.running()
+        task.cancel()
+        await asyncio.wait([task])
+        await comfy.until(lambda: len(comfy.interrupted) == 1)
+    assert forgotten(comfy) == {comfy.submitted[0]["prompt_id"]}
+
+
+async def test_the_own_jobs_ahead_are_no_reason_to_give_up(comfy):
+    comfy.hold()
+    async with desk(comfy, queue_timeout=0.05, concurrency=2) as provider:
+        tasks = [drawing_of(provider, request(comfy, seed=seed)) for seed in (1, 2)]
+        await comfy.running()
+        seen = len(comfy.requests)
+        await comfy.until(lambda: len(comfy.requests) > seen + 12)  # both were asked about several times
+        comfy.release()
+        assert [len((await task).images) for task in tasks] == [1, 1]
+
+
+async def test_a_model_that_is_loaded_after_the_first_steps_has_the_time_that_loading_takes(comfy):
+    async with desk(comfy, idle_timeout=0.05, load_timeout=1000) as provider:
+        comfy.hold("VAEDecode")
+        task = drawing_of(provider, request(comfy))
+        await comfy.running()
+        seen = len(comfy.requests)
+        await comfy.until(lambda: len(comfy.requests) > seen + 8)
+        comfy.release()
+        assert len((await task).images) == 1
+
+
+async def test_what_is_wrong_with_a_controlnet_is_the_clients_to_know(comfy):
+    comfy.files["controlnet"].append("edges.safetensors")
+    picture = base64.b64encode(make_image(64, 64, (9, 9, 9)).data).decode()
+    control = {"name": "edges", "image": picture}
+    async with desk(comfy) as provider:
+        comfy.fail("PIL.UnidentifiedImageError", "cannot identify image file '/x/y.png'", "LoadImage")
+        with pytest.raises(InvalidParameterError) as raised:
+            await provider.generate(request(comfy, options={"controlnet": [control]}), Sink())
+        assert raised.value.param == "provider.options.controlnet[0].image"
 
 
 async def test_a_cancelled_request_stops_its_jobs_and_nobody_elses(comfy):
