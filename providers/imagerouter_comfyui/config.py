@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
     SecretStr,
-    ValidationInfo,
-    field_validator,
+    ValidationError,
     model_validator,
 )
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from imagerouter import ProviderConfig
 from imagerouter.units import Seconds
+from imagerouter_comfyui.graph import WorkflowError, is_ui_format, read_file
 
 Family = Literal[
     "sd15",
@@ -32,6 +36,26 @@ Family = Literal[
     "hidream",
 ]
 Transfer = Literal["view", "websocket"]
+
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_FIELD = re.compile(r"[!-~]([\t -~]*[!-~])?")
+"""RFC 9110, section 5: what the name and the value of a header may consist of."""
+
+
+def _as_header_name(name: str) -> str:
+    if not _TOKEN.fullmatch(name):
+        raise ValueError("a header's name is letters, digits and hyphens")
+    return name
+
+
+def _as_header_value(value: SecretStr) -> SecretStr:
+    if not _FIELD.fullmatch(value.get_secret_value()):
+        raise ValueError("a header's value is one line of printable ASCII, without spaces around it")
+    return value
+
+
+HeaderName = Annotated[str, AfterValidator(_as_header_name)]
+HeaderValue = Annotated[SecretStr, AfterValidator(_as_header_value)]
 
 
 def _as_list(value: Any) -> Any:
@@ -58,16 +82,6 @@ Bindings = Annotated[
     list[Annotated[Binding, BeforeValidator(_as_binding, json_schema_input_type=str | Binding)]],
     BeforeValidator(_as_list, json_schema_input_type=str | Binding | list[str | Binding]),
 ]
-
-
-def _file(path: str) -> dict[str, Any]:
-    from imagerouter_comfyui.graph import WorkflowError
-    from imagerouter_comfyui.workflows import read_file
-
-    try:
-        return read_file(Path(path))
-    except WorkflowError as error:
-        raise ValueError(f"{path}: {error}") from None
 
 
 class ComfyModel(BaseModel):
@@ -97,27 +111,6 @@ class ComfyModel(BaseModel):
     width: int | None = Field(default=None, ge=16, description="Native width in pixels.")
     height: int | None = Field(default=None, ge=16, description="Native height in pixels.")
 
-    @field_validator("workflow")
-    @classmethod
-    def _can_be_read(cls, path: str | None) -> str | None:
-        if path is not None:
-            _file(path)
-        return path
-
-    @field_validator("bindings", "outputs")
-    @classmethod
-    def _leads_somewhere(cls, value: Any, info: ValidationInfo) -> Any:
-        """What can be said without the server: a file in API format already has its final nodes."""
-        from imagerouter_comfyui.bind import check
-        from imagerouter_comfyui.graph import is_ui_format
-
-        path = info.data.get("workflow")
-        if path is not None and not is_ui_format(graph := _file(path)):
-            problems = check(graph, cls.model_construct(**{str(info.field_name): value}))
-            if problems:
-                raise ValueError("; ".join(problems))
-        return value
-
     @model_validator(mode="after")
     def _is_one_thing(self) -> ComfyModel:
         kinds = [name for name in ("workflow", "checkpoint", "diffusion_model") if getattr(self, name)]
@@ -126,6 +119,32 @@ class ComfyModel(BaseModel):
         if self.workflow is None and (self.bindings or self.outputs):
             raise ValueError("`bindings` and `outputs` belong to a `workflow`")
         return self
+
+    @model_validator(mode="after")
+    def _leads_somewhere(self) -> ComfyModel:
+        """What can be said without the server; every problem is told at its own key."""
+        if self.workflow is not None and (problems := _problems(self.workflow, self)):
+            details = [
+                InitErrorDetails(
+                    type=PydanticCustomError("value_error", "{error}", {"error": "; ".join(said)}),
+                    loc=(key,),
+                    input=getattr(self, key),
+                )
+                for key, said in problems.items()
+            ]
+            raise ValidationError.from_exception_data(type(self).__name__, details)
+        return self
+
+
+def _problems(path: str, model: ComfyModel) -> Mapping[str, list[str]]:
+    """By the key that they are about. Only a file in API format has its final nodes already."""
+    from imagerouter_comfyui.bind import check
+
+    try:
+        graph = read_file(Path(path))
+    except WorkflowError as error:
+        return {"workflow": [f"{path}: {problem}" for problem in error.problems]}
+    return {} if is_ui_format(graph) else check(graph, model)
 
 
 class ComfyConfig(ProviderConfig):
@@ -136,10 +155,10 @@ class ComfyConfig(ProviderConfig):
         pattern=r"^https?://[^\s/]+\S*$",
         description="Where the server is; behind a proxy with the path that leads to it.",
     )
-    token: SecretStr | None = Field(default=None, description="Sent as `authorization: Bearer …`.")
+    token: HeaderValue | None = Field(default=None, description="Sent as `authorization: Bearer …`.")
     username: str | None = Field(default=None, description="For basic authentication, with `password`.")
     password: SecretStr | None = Field(default=None, description="For basic authentication, with `username`.")
-    headers: dict[str, SecretStr] = Field(default={}, description="Further headers for every request.")
+    headers: dict[HeaderName, HeaderValue] = Field(default={}, description="Further headers for every request.")
     queue_timeout: Seconds = Field(
         default=300.0, description="Longest wait in the server's own queue, behind other people's jobs."
     )

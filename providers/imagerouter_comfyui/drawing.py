@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import uuid4
 
@@ -18,6 +18,7 @@ from imagerouter import (
     Images,
     Progress,
     ProgressSink,
+    ProviderRejectedError,
     ProviderResponseError,
 )
 from imagerouter.images import dimensions
@@ -28,6 +29,7 @@ from imagerouter_comfyui.jobs import STOP_SECONDS, Jobs
 from imagerouter_comfyui.metadata import stripped
 from imagerouter_comfyui.recipe import Built, Recipe, Sources
 from imagerouter_comfyui.residency import Residency, loaders_of
+from imagerouter_comfyui.schedules import bounded
 from imagerouter_comfyui.uploads import upload_all
 from imagerouter_comfyui.watch import Failed, Watch
 
@@ -71,17 +73,16 @@ class Easel:
         await self._background.aclose()
 
     async def draw(self, request: ImageRequest, recipe: Recipe, progress: ProgressSink) -> Images:
+        _check_options(request, recipe)
         sources = await upload_all(self._api, self._config.folder, request, recipe)
-        builts = self._graphs(request, recipe, sources)
-        watches: list[Watch] = []
+        work = _Work(request, recipe, progress, self._graphs(request, recipe, sources))
         fetching: list[asyncio.Task[Image]] = []
         try:
-            for index, built in enumerate(builts):
-                watches.append(await self._submit(request, built, _for_image(progress, index)))
-                watches[-1].is_next = index == 0
             for place in range(request.n):
-                await self._finish(request, recipe, progress, watches, place)
-                fetching.append(self._background.start(self._picture(watches[place])))
+                work.watches.append(await self._submit(work, place))
+            for place in range(request.n):
+                await self._finish(work, place)
+                fetching.append(self._background.start(self._picture(work.watches[place])))
                 for task in fetching:
                     if task.done():
                         task.result()  # the others needn't be drawn if one can't be had
@@ -89,15 +90,15 @@ class Easel:
         except BaseException:
             for task in fetching:
                 task.cancel()
-            await self._stop(watches)
+            await self._stop(work.watches)
             raise
         finally:
-            self._clean_up(watches)
+            self._clean_up(work.watches)
         return Images(
             images=tuple(images),
-            ignored=builts[0].ignored & request.parameters,
-            applied=builts[0].applied,
-            load_seconds=sum(watch.load_seconds for watch in watches),
+            ignored=work.builts[0].ignored & request.parameters,
+            applied=work.builts[0].applied,
+            load_seconds=sum(watch.load_seconds for watch in work.watches),
         )
 
     def _graphs(self, request: ImageRequest, recipe: Recipe, sources: Sources) -> list[Built]:
@@ -107,55 +108,58 @@ class Easel:
         for index in range(request.n):
             prefix = f"{self._config.folder}/{token}_{index}"
             built = recipe.build(request, replace(sources, seed=request.seed_of(index), prefix=prefix))
-            builts.append(over_websocket(built) if self._config.transfer == "websocket" else built)
+            builts.append(bounded(built))
         return builts
 
-    async def _submit(self, request: ImageRequest, built: Built, tell: Callable[[Progress], None]) -> Watch:
+    async def _submit(self, work: _Work, place: int, *, is_saved: bool = False) -> Watch:
+        """:param is_saved: whether the server has to save the picture, even if pictures come over the websocket."""
+        built, request = work.builts[place], work.request
+        if self._config.transfer == "websocket" and not is_saved:
+            built = over_websocket(built)
         extra = {"preview_method": "auto" if request.partial_images else "none"}
+        tell = _for_image(work.progress, place)
         # Shielded: a job that the server takes while its client goes away has to be found to be stopped.
-        work = self._background.start(self._jobs.submit(built, extra, tell))
+        sending = self._background.start(self._jobs.submit(built, extra, tell, is_next=place == 0))
         try:
-            return await asyncio.shield(work)
+            return await asyncio.shield(sending)
         except asyncio.CancelledError:
-            await asyncio.wait([self._background.start(self._stop_when_known(work))], timeout=STOP_SECONDS)
+            await asyncio.wait([self._background.start(self._stop_when_known(sending))], timeout=STOP_SECONDS)
             raise
         except PromptRejectedError as error:
             raise rejected(self._name, error.error, built, request) from None
         except Failed as end:
             raise failed(self._name, end, built, request) from None
 
-    async def _stop_when_known(self, work: asyncio.Task[Watch]) -> None:
+    async def _stop_when_known(self, sending: asyncio.Task[Watch]) -> None:
         """A loading server may take long to answer; until it has, nobody knows what to cancel."""
-        await asyncio.wait([work])
-        if not work.cancelled() and work.exception() is None:
-            await self._jobs.stop([work.result()])
-            self._clean_up([work.result()])
+        await asyncio.wait([sending])
+        if not sending.cancelled() and sending.exception() is None:
+            await self._jobs.stop([sending.result()])
+            self._clean_up([sending.result()])
 
-    async def _finish(
-        self, request: ImageRequest, recipe: Recipe, progress: ProgressSink, watches: list[Watch], place: int
-    ) -> None:
-        watch = watches[place]
+    async def _finish(self, work: _Work, place: int) -> None:
+        watch = work.watches[place]
         watch.is_next = True
-        await self._ended(request, recipe, watch)
+        await self._end(work, watch)
         if watch.orphaned and self._config.transfer == "websocket" and not watch.frames:
-            # The picture went to a connection that is gone, but the server still has it: it is sent again at once.
+            # The picture went to a connection that is gone. If the server still has it, saving it takes no time.
             self._clean_up([watch])
-            watches[place] = watch = await self._submit(request, watch.built, _for_image(progress, place))
-            await self._ended(request, recipe, watch)
+            work.watches[place] = watch = await self._submit(work, place, is_saved=True)
+            await self._end(work, watch)
 
-    async def _ended(self, request: ImageRequest, recipe: Recipe, watch: Watch) -> None:
+    async def _end(self, work: _Work, watch: Watch) -> None:
         try:
             await self._jobs.finish(watch)
-            self._note_files(recipe, watch)
         except Failed as end:
-            self._note_files(recipe, watch)
-            error = failed(self._name, end, watch.built, request)
+            error = failed(self._name, end, watch.built, work.request)
             log.warning("comfyui.job_failed", provider=self._name, reason=error.message, node=end.data.get("node_type"))
             raise error from None
+        finally:
+            self._note_files(work.recipe, watch)
 
     def _note_files(self, recipe: Recipe, watch: Watch) -> None:
         """Whatever came of it, a job that has begun leaves its models loaded."""
-        if watch.started or watch.failure is None:
+        if watch.finished_at:
             loaders = loaders_of(watch.built.graph, recipe.files)
             cached = None if watch.cached is None else loaders <= watch.cached
             self._residency.ran(recipe.files, watch.finished_at, cached=cached)
@@ -196,6 +200,26 @@ class Easel:
             await asyncio.sleep(delay)
             await self._jobs.recall(watch)
         raise ProviderResponseError(f"provider `{self._name}` finished the job without a picture")
+
+
+def _check_options(request: ImageRequest, recipe: Recipe) -> None:
+    """An option is meant for this provider by name; one that has no effect would be a wish that is lost."""
+    for word in request.options:
+        if word not in recipe.options:
+            taken = ", ".join(f"`{name}`" for name in sorted(recipe.options)) or "none"
+            message = f"`{word[:40]}` is no option of `{request.model}`; it takes: {taken}"
+            raise ProviderRejectedError(message, param=f"provider.options.{word[:40]}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """One request on its way."""
+
+    request: ImageRequest
+    recipe: Recipe
+    progress: ProgressSink
+    builts: list[Built]
+    watches: list[Watch] = field(default_factory=list)
 
 
 def over_websocket(built: Built) -> Built:

@@ -8,11 +8,26 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, NotRequired, TypedDict
+
+_LONGEST = 300
+_MORE = 40
 
 
 class WorkflowError(Exception):
-    """A workflow that can't be used; the message is a finished sentence for the operator."""
+    """A workflow that can't be used. As text it is one short line, fit for a client: the first of its problems."""
+
+    def __init__(self, *problems: str) -> None:
+        """:param problems: at least one; each is a finished sentence for the operator."""
+        super().__init__(*problems)
+        self.problems = list(problems)
+
+    def __str__(self) -> str:
+        first = " ".join(self.problems[0].split())
+        first = first if len(first) <= _LONGEST - _MORE else f"{first[: _LONGEST - _MORE]}…"
+        more = len(self.problems) - 1
+        return f"{first} (and {more} more)" if more else first
 
 
 class Node(TypedDict):
@@ -62,14 +77,24 @@ def is_ui_format(data: Any) -> bool:
     return isinstance(data, dict) and isinstance(data.get("nodes"), list) and "links" in data
 
 
+def read_file(path: Path) -> dict[str, Any]:
+    """See `read`; raises `WorkflowError` also where there is no such text file."""
+    try:
+        return read(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise WorkflowError((error.strerror or str(error)).lower()) from None
+    except UnicodeDecodeError:
+        raise WorkflowError("not UTF-8 text") from None
+
+
 def read(text: str) -> dict[str, Any]:
     """The JSON of a workflow file, in either format; raises `WorkflowError`."""
     try:
         data = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise WorkflowError(f"not JSON: {error}") from None
-    if isinstance(data, dict) and set(data) >= {"prompt"} and isinstance(data["prompt"], dict):
-        data = data["prompt"]  # the body of a request, as some tools save it
+    if isinstance(data, dict) and isinstance(body := data.get("prompt"), dict) and "class_type" not in body:
+        data = body  # of a request, as some tools save it; any node may be called `prompt`
     if not is_ui_format(data):
         check_api_format(data)
     return dict(data)

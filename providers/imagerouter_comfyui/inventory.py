@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from imagerouter import ImageRouterError
-from imagerouter_comfyui import nodes
+from imagerouter_comfyui import names
 from imagerouter_comfyui.api import Api
 from imagerouter_comfyui.config import ComfyConfig, ComfyModel
-from imagerouter_comfyui.families import Template, kits, names
-from imagerouter_comfyui.nodes import NodeClasses
+from imagerouter_comfyui.families import Template, kits
+from imagerouter_comfyui.families.detect import HEADER_KEYS
+from imagerouter_comfyui.nodes import NodeClass, NodeClasses, parse
 from imagerouter_comfyui.recipe import Recipe
 
 FOLDERS = (
@@ -23,8 +24,10 @@ FOLDERS = (
     "loras",
     "controlnet",
     "upscale_models",
-    "embeddings",
 )
+SENDER = "SaveImageWebsocket"
+"""The node of ``transfer: websocket``. It is a custom node that ComfyUI comes with, and can be left out."""
+
 CLASSES = (
     *kits.ALWAYS,
     *"CheckpointLoaderSimple UNETLoader CLIPLoader DualCLIPLoader TripleCLIPLoader QuadrupleCLIPLoader".split(),
@@ -34,12 +37,17 @@ CLASSES = (
     *"SetLatentNoiseMask InpaintModelConditioning LatentUpscale UpscaleModelLoader ImageUpscaleWithModel".split(),
     *"TextEncodeQwenImageEdit TextEncodeQwenImageEditPlus CFGNorm FluxKontextMultiReferenceLatentMethod".split(),
     *"RandomNoise KSamplerSelect CFGGuider SamplerCustomAdvanced Flux2Scheduler".split(),
+    SENDER,
 )
-"""Every node class that a template may use."""
+"""Every node class that a template may use, and the one that sends pictures."""
 
+_NO_SENDER = f"`transfer: websocket` needs the node `{SENDER}`, which the server doesn't have; use `transfer: view`"
 _MODEL_FOLDERS = ("checkpoints", "diffusion_models")
 _AT_ONCE = 6
 """Questions to a server at the same time; it answers them between two steps of its work."""
+
+Headers = dict[tuple[str, str], Mapping[str, Any]]
+"""Folder and name of a model → what its header says of `HEADER_KEYS`."""
 
 
 @dataclass(frozen=True)
@@ -50,20 +58,25 @@ class Inventory:
     """Those of `CLASSES` that it has."""
     files: Mapping[str, tuple[str, ...]]
     """Folder → names of the files in it, as the server spells them."""
-    metadata: Mapping[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict, repr=False)
-    """Folder and name of a model → ``__metadata__`` of the file; empty where it has none."""
+    metadata: Headers = field(default_factory=dict, repr=False)
 
 
-async def look(api: Api, known: Inventory | None = None) -> Inventory:
+async def look(api: Api, known: Inventory | None = None, headers: Headers | None = None) -> Inventory:
     """Ask the server; what ``known`` says about node classes and file headers isn't asked again.
+
+    :param headers: filled with the headers of files as they come, so that a look that is cut short isn't in vain.
 
     Raises classes of `imagerouter.errors`.
     """
+    headers = {} if headers is None else headers
+    headers |= known.metadata if known is not None else {}
     door = asyncio.Semaphore(_AT_ONCE)
     found = await asyncio.gather(*(_folder(api, door, folder) for folder in FOLDERS))
     files = dict(zip(FOLDERS, found, strict=True))
-    classes = known.classes if known is not None and known.classes else await _classes(api, door)
-    return Inventory(classes, files, await _metadata(api, door, files, known.metadata if known is not None else {}))
+    classes = known.classes if known is not None and known.classes else await learn(api, CLASSES, {})
+    models = [(folder, name) for folder in _MODEL_FOLDERS for name in files[folder]]
+    await asyncio.gather(*(_header(api, door, model, headers) for model in models if model not in headers))
+    return Inventory(classes, files, {model: headers[model] for model in models})
 
 
 async def _folder(api: Api, door: asyncio.Semaphore, folder: str) -> tuple[str, ...]:
@@ -71,43 +84,41 @@ async def _folder(api: Api, door: asyncio.Semaphore, folder: str) -> tuple[str, 
         return tuple(sorted(await api.folder(folder), key=str.casefold))
 
 
-async def _classes(api: Api, door: asyncio.Semaphore) -> NodeClasses:
-    async def ask(name: str) -> dict[str, Any]:
+async def learn(api: Api, wanted: Iterable[str], known: dict[str, NodeClass]) -> dict[str, NodeClass]:
+    """``known`` with the node classes that were missing there; what the server doesn't have stays missing."""
+    door = asyncio.Semaphore(_AT_ONCE)
+
+    async def ask(name: str) -> None:
         async with door:
-            return await api.object_info(name)
+            found = (await api.object_info(name)).get(name)
+        if isinstance(found, dict):
+            known[name] = parse(name, found)
 
-    answers = await asyncio.gather(*(ask(name) for name in CLASSES))
-    found = {name: answer.get(name) for name, answer in zip(CLASSES, answers, strict=True)}
-    return {name: nodes.parse(name, raw) for name, raw in found.items() if isinstance(raw, dict)}
+    await asyncio.gather(*(ask(name) for name in sorted(set(wanted) - known.keys())))
+    return known
 
 
-async def _metadata(
-    api: Api,
-    door: asyncio.Semaphore,
-    files: Mapping[str, Iterable[str]],
-    known: Mapping[tuple[str, str], Mapping[str, Any]],
-) -> dict[tuple[str, str], Mapping[str, Any]]:
-    async def ask(folder: str, name: str) -> Mapping[str, Any]:
-        if (folder, name) in known:
-            return known[folder, name]
-        if not name.lower().endswith((".safetensors", ".sft")):
-            return {}
+async def _header(api: Api, door: asyncio.Semaphore, model: tuple[str, str], headers: Headers) -> None:
+    folder, name = model
+    found: Mapping[str, Any] = {}
+    if name.lower().endswith((".safetensors", ".sft")):
         try:
             async with door:
-                return await api.metadata(folder, name)
+                found = await api.metadata(folder, name)
         except ImageRouterError:
-            return {}  # the name will have to do
-
-    keys = [(folder, name) for folder in _MODEL_FOLDERS for name in files[folder]]
-    return dict(zip(keys, await asyncio.gather(*(ask(*key) for key in keys)), strict=True))
+            pass  # the name will have to do
+    headers[model] = {key: found[key] for key in HEADER_KEYS if key in found}
 
 
 def recipes(inventory: Inventory, config: ComfyConfig) -> tuple[dict[str, Recipe], dict[str, str]]:
     """Native id → recipe of everything that can be drawn, and why each other model can't be.
 
     Entries of ``models`` come under their own names, all else under the name of its file. Entries with a
-    ``workflow`` aren't dealt with here.
+    ``workflow`` aren't dealt with here, unless nothing at all can be drawn.
     """
+    if config.transfer == "websocket" and SENDER not in inventory.classes:
+        offered = (name for name, _ in _everything(inventory)) if config.checkpoints else ()
+        return {}, dict.fromkeys((*config.models, *offered), _NO_SENDER)
     found: dict[str, Recipe] = {}
     unusable: dict[str, str] = {}
     taken: set[str] = set()

@@ -78,10 +78,12 @@ class Jobs:
         """Of our jobs that the server hasn't finished."""
         return frozenset(watch.prompt_id for watch in self._live.values() if not watch.done)
 
-    async def submit(self, built: Built, extra: dict[str, Any], tell: Callable[[Progress], None]) -> Watch:
+    async def submit(
+        self, built: Built, extra: dict[str, Any], tell: Callable[[Progress], None], *, is_next: bool = True
+    ) -> Watch:
         """Queue a graph. Raises `PromptRejectedError`, or what kept the server from taking it."""
         await self._socket.connected()
-        watch = Watch(built, tell, asyncio.get_running_loop().time, prompt_id=str(uuid4()))
+        watch = Watch(built, tell, asyncio.get_running_loop().time, prompt_id=str(uuid4()), is_next=is_next)
         body = {
             "prompt": built.graph,
             "prompt_id": watch.prompt_id,
@@ -96,6 +98,7 @@ class Jobs:
             self.release([watch])
             raise
         self._adopt(watch, answer.get("prompt_id", watch.prompt_id))
+        watch.is_queued = True
         if dropped := _dropped_outputs(built, answer.get("node_errors")):
             await self.stop([watch])
             self.release([watch])
@@ -188,6 +191,12 @@ class Jobs:
 
     def _on_status(self, remaining: int) -> None:
         """The queue has changed. Where our own jobs stand in it is asked only if others are in it as well."""
+        waiting = [watch for watch in self._live.values() if watch.is_queued and not watch.done]
+        if remaining < len(waiting):
+            # Somebody has removed one of ours; the server says no more about it than this.
+            for watch in waiting:
+                watch.is_doubtful = True
+                watch.changed.set()
         self._has_changed = remaining > 1 and any(watch.is_next and not watch.started for watch in self._live.values())
         if self._has_changed and (self._asking is None or self._asking.done()):
             self._asking = asyncio.create_task(self._tell_positions())
@@ -225,7 +234,8 @@ class Jobs:
         except TimeoutError:
             return False
         watch.changed.clear()
-        return was_orphaned or not watch.orphaned
+        is_doubtful, watch.is_doubtful = watch.is_doubtful, False
+        return not is_doubtful and (was_orphaned or not watch.orphaned)
 
     async def _look(self, watch: Watch) -> State:
         """Ask the server. The queue comes first: a job that ends in between is then found in the history."""

@@ -21,7 +21,7 @@ def stripped(data: bytes) -> bytes:
             return _webp(data)
         if data.startswith(b"\xff\xd8"):
             return b"".join(_jpeg(data))
-    except struct.error:
+    except (struct.error, IndexError):  # it is cut short
         pass
     return data
 
@@ -59,6 +59,9 @@ def _jpeg(data: bytes) -> Iterator[bytes]:
     yield data[:2]
     position = 2
     while position + 4 <= len(data) and data[position] == 0xFF and data[position + 1] != 0xDA:
+        if data[position + 1] == 0xFF:  # a filling byte
+            position += 1
+            continue
         (length,) = struct.unpack_from(">H", data, position + 2)
         end = position + 2 + length
         if data[position + 1] not in _JPEG_TEXT:

@@ -7,7 +7,6 @@ import os
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import structlog
 
 from imagerouter import (
@@ -23,13 +22,12 @@ from imagerouter import (
     ProviderRejectedError,
     ProviderUnavailableError,
     Status,
-    between,
 )
 from imagerouter_comfyui.api import Api
 from imagerouter_comfyui.config import ComfyConfig, ComfyModel
 from imagerouter_comfyui.drawing import Easel
 from imagerouter_comfyui.graph import WorkflowError
-from imagerouter_comfyui.inventory import Inventory, look, recipes
+from imagerouter_comfyui.inventory import Headers, Inventory, look, recipes
 from imagerouter_comfyui.jobs import Jobs
 from imagerouter_comfyui.recipe import Recipe
 from imagerouter_comfyui.residency import Residency, files_of
@@ -51,6 +49,8 @@ class ComfyProvider(Provider[ComfyConfig]):
     def __init__(self, name: str, config: ComfyConfig) -> None:
         super().__init__(name, config)
         self._inventory: Inventory | None = None
+        self._headers: Headers = {}
+        """What the files themselves say; kept for as long as the provider lives."""
         self._recipes: dict[str, Recipe] = {}
         self._unusable: dict[str, str] = {}
         self._connection: _Connection | None = None
@@ -75,7 +75,7 @@ class ComfyProvider(Provider[ComfyConfig]):
     async def models(self) -> list[Model]:
         await self._refresh(self._connected())
         unusable = [Model(id=name, problem=reason) for name, reason in self._unusable.items()]
-        return [*(_declared(recipe.model) for recipe in self._recipes.values()), *unusable]
+        return [*(recipe.model for recipe in self._recipes.values()), *unusable]
 
     async def generate(self, request: ImageRequest, progress: ProgressSink) -> Images:
         connection = self._connected()
@@ -106,7 +106,8 @@ class ComfyProvider(Provider[ComfyConfig]):
         try:
             return await inspect(self._connected().api, workflow)
         except WorkflowError as error:
-            raise MisconfiguredError(f"{workflow.name} can't be used: {error}") from None
+            problems = "\n".join(error.problems)
+            raise MisconfiguredError(f"{workflow.name} can't be used: {problems}") from None
 
     async def aclose(self) -> None:
         connection, self._connection = self._connection, None
@@ -126,21 +127,22 @@ class ComfyProvider(Provider[ComfyConfig]):
 
     async def _refresh(self, connection: _Connection) -> None:
         """List what the server has. Workflows are bound again only when that has changed."""
-        inventory = await look(connection.api, self._inventory)
+        inventory = await look(connection.api, self._inventory, self._headers)
         if self._inventory is not None and inventory.files == self._inventory.files:
             return
         found, unusable = recipes(inventory, self.config)
+        problems = {name: [reason] for name, reason in unusable.items()}
         classes = dict(inventory.classes)
         for name, spec in self.config.models.items():
-            if spec.workflow is None:
+            if spec.workflow is None or name in unusable:
                 continue
             try:
                 found[name] = await load(connection.api, name, spec, classes)
             except WorkflowError as error:
-                unusable[name] = str(error)
-        for name, reason in unusable.items():
+                unusable[name], problems[name] = str(error), error.problems
+        for name, reasons in problems.items():
             level = log.warning if name in self.config.models else log.info
-            level("comfyui.unusable", provider=self.name, model=name, reason=reason)
+            level("comfyui.unusable", provider=self.name, model=name, reason="; ".join(reasons))
         self._inventory, self._recipes, self._unusable = inventory, found, unusable
 
 
@@ -171,12 +173,6 @@ class _Connection:
         await self.jobs.aclose()
         await self.socket.aclose()
         await self.api.aclose()
-
-
-def _declared(model: Model) -> Model:
-    """Previews come from the server, whatever the graph."""
-    parameters = {"partial_images": between(0, 3, 0), **model.parameters}
-    return msgspec.structs.replace(model, parameters=parameters)
 
 
 def _ended(status: Any) -> float:

@@ -57,5 +57,9 @@ class Recipe(Protocol):
     def files(self) -> frozenset[str]:
         """Names of the model files that it loads, without LoRAs: what has to be resident for it to start at once."""
 
+    @property
+    def options(self) -> frozenset[str]:
+        """Keys that it takes in ``provider.options``."""
+
     def build(self, request: ImageRequest, sources: Sources) -> Built:
         """The graph of one image. Raises `InvalidParameterError` where a value can't be used."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from imagerouter_comfyui import names
 from imagerouter_comfyui.graph import Graph
 
 MOST_KEPT = 16
@@ -17,7 +18,7 @@ def files_of(graph: Any) -> frozenset[str]:
     nodes = graph.values() if isinstance(graph, dict) else ()
     inputs = (node.get("inputs") for node in nodes if isinstance(node, dict))
     return frozenset(
-        value.replace("\\", "/")
+        names.slashed(value)
         for found in inputs
         if isinstance(found, dict)
         for name, value in found.items()
@@ -77,5 +78,4 @@ class Residency:
 
 
 def _slashed(files: Iterable[str]) -> frozenset[str]:
-    """A server on Windows lists ``folder\\file``."""
-    return frozenset(file.replace("\\", "/") for file in files)
+    return frozenset(map(names.slashed, files))

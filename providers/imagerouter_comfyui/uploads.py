@@ -6,17 +6,21 @@ import asyncio
 import base64
 import binascii
 import hashlib
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from io import BytesIO
-from typing import Any
+from typing import Any, cast
 
+from PIL import ExifTags, ImageOps
 from PIL import Image as Pillow
-from PIL import ImageOps
 
 from imagerouter import Image, ImageRequest, InvalidParameterError
 from imagerouter_comfyui.api import Api
 from imagerouter_comfyui.recipe import Recipe, Sources
+
+LARGEST = 89_000_000
+"""Pixels of an input picture. Beyond that Pillow warns of files that are made to fill the memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,15 +52,20 @@ def _name(data: bytes) -> str:
 
 
 def prepare(request: ImageRequest, recipe: Recipe) -> Ready:
-    """Decode what has to be decoded; a picture that is right as it is goes to the server untouched."""
+    """Decode what has to be decoded; a picture that is right as it is goes to the server untouched.
+
+    Raises `InvalidParameterError`.
+    """
     pictures = [_decoded(image, f"images[{index}]") for index, image in enumerate(request.images)]
-    files = [_file(image, picture) for image, picture in zip(request.images, pictures, strict=True)]
-    size = pictures[0].size if pictures else None
+    files = [picture.file() for picture in pictures]
+    size = pictures[0].pixels.size if pictures else None
     mask = None
-    if request.mask is not None and pictures:
-        white = repaint_mask(_decoded(request.mask, "mask"), pictures[0].size)
+    if request.mask is not None:
+        if not pictures:
+            raise InvalidParameterError("`mask` needs an input picture in `images`", param="mask")
+        white = repaint_mask(_decoded(request.mask, "mask").pixels, pictures[0].pixels.size)
         if recipe.mask_as == "alpha":
-            files[0] = _png(_with_hole(pictures[0], white))
+            files[0] = _png(_with_hole(pictures[0].pixels, white))
         else:
             mask = _png(white)
     controls = tuple(_control(item, index) for index, item in enumerate(_controls(request.options)))
@@ -68,34 +77,77 @@ def repaint_mask(mask: Pillow.Image, size: tuple[int, int]) -> Pillow.Image:
     if mask.has_transparency_data:
         white = ImageOps.invert(mask.convert("RGBA").getchannel("A"))
     else:
-        white = mask.convert("L")
+        white = mask if mask.mode == "L" else mask.convert("L")
     return white if white.size == size else white.resize(size, Pillow.Resampling.BILINEAR)
 
 
 def _with_hole(picture: Pillow.Image, white: Pillow.Image) -> Pillow.Image:
     """The mask as the picture's alpha: `LoadImage` gives out ``1 - alpha`` as its second output."""
-    holed = picture.convert("RGB")
+    holed = _opaque(picture)
     holed.putalpha(ImageOps.invert(white))
     return holed
 
 
-def _file(image: Image, picture: Pillow.Image) -> bytes:
-    """`LoadImage` turns a picture by its EXIF itself, but drops transparency without a background."""
-    return _png(_opaque(picture)) if picture.has_transparency_data else image.data
-
-
 def _opaque(picture: Pillow.Image) -> Pillow.Image:
+    """On white, since a server drops transparency and shows whatever colour is behind it."""
+    if not picture.has_transparency_data:
+        return picture.convert("RGB")
     rgba = picture.convert("RGBA")
     return Pillow.alpha_composite(Pillow.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
 
 
-def _decoded(image: Image, param: str) -> Pillow.Image:
-    """The picture as its viewer sees it, that is with its EXIF rotation applied."""
+@dataclass(frozen=True, slots=True)
+class _Picture:
+    """The first frame of a picture as its viewer sees it, that is with its EXIF rotation applied."""
+
+    pixels: Pillow.Image
+    own: bytes | None
+    """The client's file, if every version of ``LoadImage`` reads it in this way."""
+
+    def file(self) -> bytes:
+        """What the server is to load."""
+        return _png(_opaque(self.pixels)) if self.own is None else self.own
+
+
+def _decoded(image: Image, param: str) -> _Picture:
     try:
         with Pillow.open(BytesIO(image.data)) as opened:
-            return ImageOps.exif_transpose(opened).copy()
-    except (OSError, ValueError, SyntaxError, Pillow.DecompressionBombError) as error:
+            if opened.width * opened.height > LARGEST:
+                raise _too_large(param)
+            upright = ImageOps.exif_transpose(opened)
+            return _Picture(_in_eight_bits(upright), image.data if _is_plain(opened) else None)
+    except (Pillow.DecompressionBombError, Pillow.DecompressionBombWarning):
+        raise _too_large(param) from None
+    except (OSError, ValueError, SyntaxError, struct.error) as error:
         raise InvalidParameterError(f"`{param}` isn't a picture that can be read", param=param) from error
+
+
+def _too_large(param: str) -> InvalidParameterError:
+    return InvalidParameterError(f"`{param}` has more than {LARGEST // 10**6} megapixels", param=param)
+
+
+def _is_plain(opened: Pillow.Image) -> bool:
+    """A server makes a batch of several frames, and not every version of it obeys EXIF or knows every mode."""
+    return (
+        opened.format in ("PNG", "JPEG", "WEBP")
+        and opened.mode in ("L", "RGB")
+        and not opened.has_transparency_data
+        and getattr(opened, "n_frames", 1) == 1
+        and opened.getexif().get(ExifTags.Base.Orientation, 1) == 1
+    )
+
+
+def _in_eight_bits(picture: Pillow.Image) -> Pillow.Image:
+    """With 255 for white: Pillow itself cuts greys of more bits off there."""
+    if not picture.mode.startswith(("I", "F")):
+        return picture
+    wide = picture.convert("F")
+    _, brightest = cast("tuple[float, float]", wide.getextrema())
+    # A float's white is 1, or 255 if it was made from eight bits.
+    white = 65535 if picture.mode != "F" else 255 if brightest > 1 else 1
+    narrow = wide.point(lambda level: level * (255 / white) + 0.5).convert("L")
+    narrow.info.pop("transparency", None)
+    return narrow
 
 
 def _png(picture: Pillow.Image) -> bytes:
@@ -119,5 +171,4 @@ def _control(item: Any, index: int) -> bytes:
         data = base64.b64decode(text.partition(",")[2] if text.startswith("data:") else text, validate=True)
     except (binascii.Error, ValueError):
         raise InvalidParameterError(f"`{param}` must be a picture in base64", param=param) from None
-    image = Image(data=data)
-    return _file(image, _decoded(image, param))
+    return _decoded(Image(data=data), param).file()

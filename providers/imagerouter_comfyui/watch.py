@@ -47,6 +47,10 @@ class Watch:
     """Nodes whose results the server still had; ``None`` if it didn't say."""
     settled: bool = False
     """Whether the server is through with it: a moment after ``done``, when its history is written."""
+    is_queued: bool = False
+    """Whether the server has said that it took the job."""
+    is_doubtful: bool = False
+    """Whether it may be gone from the queue, so that it has to be asked about."""
     is_next: bool = True
     """Whether no other image of the same request comes before it."""
     ahead_since: float | None = None

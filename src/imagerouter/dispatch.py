@@ -108,7 +108,7 @@ class Dispatcher:
         return self._plans(job)
 
     def _plans(self, job: Job) -> list[tuple[PublicModel, Plan]]:
-        plans = [(model, plan(job, model.targets, self._fleet.snapshots)) for model in self._models(job)]
+        plans = [(model, plan(job, model.targets, self._fleet.snapshots, self._limits)) for model in self._models(job)]
         able = [(model, chosen) for model, chosen in plans if chosen.candidates]
         if not able:
             raise self._refusal(*plans[0])
@@ -157,6 +157,9 @@ class Dispatcher:
             )
         error = chosen.error(model.name)
         if isinstance(error, NoProviderError):
+            if chosen.awaited:
+                # The provider that is asked for has no target while nobody knows its models; say why.
+                error.message = f"{error.message}; not ready: {'; '.join(self._not_ready())}"
             error.retry_after = COME_AGAIN_SECONDS
         return error
 

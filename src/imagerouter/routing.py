@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from imagerouter.config import Limits
 from imagerouter.errors import (
     ImageRouterError,
     InvalidParameterError,
@@ -78,12 +79,15 @@ _OPERATION_WORDS = {
 }
 
 
-def plan(job: Job, targets: Iterable[Target], snapshots: Mapping[str, Snapshot]) -> Plan:
-    """Drop the targets that can't serve ``job``, each with its reason, and rank the rest."""
+def plan(job: Job, targets: Iterable[Target], snapshots: Mapping[str, Snapshot], limits: Limits | None = None) -> Plan:
+    """Drop the targets that can't serve ``job``, each with its reason, and rank the rest.
+
+    :param limits: of the size that a second pass may lead to; what the client itself wrote is checked by now.
+    """
     candidates: list[Target] = []
     refusals: list[Refusal] = []
     for target in targets:
-        refusal = refuse(job, target, snapshots.get(target.provider))
+        refusal = refuse(job, target, snapshots.get(target.provider)) or _too_large(job, target, limits)
         if refusal is None:
             candidates.append(target)
         else:
@@ -152,6 +156,21 @@ def _incapable(job: Job, target: Target) -> Refusal | None:
         if descriptor is not None and (reason := descriptor.refusal(value)) is not None:
             return _misfit(job, target, name, f"{reason}, not {shortened(repr(value))}")
     return None
+
+
+def _too_large(job: Job, target: Target, limits: Limits | None) -> Refusal | None:
+    """A second pass that enlarges the picture beyond what a single request may ask for."""
+    params = job.params_for(target)
+    hires = params.get("hires")
+    if limits is None or hires is None or "hires" not in target.model.parameters:
+        return None
+    width = round(params.get("width", target.model.width) * hires.scale)
+    height = round(params.get("height", target.model.height) * hires.scale)
+    if max(width, height) <= limits.max_side and width * height <= limits.max_pixels:
+        return None
+    most = f"at most {limits.max_side} pixels a side and {limits.max_pixels} pixels in all"
+    reason = f"{width}x{height} is too large; {most}"
+    return Refusal(target.name, reason, "hires.scale" if "hires" in job.params else None)
 
 
 def _misfit(job: Job, target: Target, name: str, reason: str) -> Refusal:

@@ -82,3 +82,19 @@ def test_every_listed_name_and_every_native_name_resolves(names: list[str]) -> N
     made = catalogue(a=names)
     for name in (*made.names(), *names):
         assert made.resolve(name) is not None
+
+
+def test_a_model_with_a_problem_is_not_offered_but_known_by_name() -> None:
+    models = [Model(id="bad.safetensors", problem="it draws videos"), Model(id="good.safetensors")]
+    made = build(Config(), {"a": models})
+    assert made.names() == ["good"]
+    assert made.default == "good"
+    found = made.resolve("bad")
+    assert found is not None
+    assert found.targets[0].model.problem == "it draws videos"
+
+
+def test_a_target_with_a_problem_is_missing_for_that_reason() -> None:
+    config = Config.model_validate({"models": {"portrait": {"targets": [{"provider": "a"}]}}})
+    (model,) = build(config, {"a": [Model(id="portrait", problem="node 3 is gone")]}).models
+    assert model.missing == ("`a` can't use `portrait`: node 3 is gone",)

@@ -6,13 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from imagerouter.config import Limits
 from imagerouter.errors import InvalidParameterError, NoProviderError, UnknownParameterError
 from imagerouter.jobs import Job, Preferences, Target
-from imagerouter.parameters import STRING, between, one_of
+from imagerouter.parameters import OBJECT, STRING, between, one_of
 from imagerouter.provider import Model
 from imagerouter.routing import Snapshot, plan
 from imagerouter.testing import make_image
-from imagerouter.types import Operation
+from imagerouter.types import Hires, Operation
 
 READY = Snapshot("comfyui", ready=True)
 PARAMETERS = {"steps": between(1, 50), "sampler": one_of(["euler"]), "negative_prompt": STRING}
@@ -49,6 +50,31 @@ def test_a_value_outside_a_targets_limits_is_the_clients_mistake_when_all_mind_i
     error = made.error("m")
     assert isinstance(error, InvalidParameterError)
     assert error.param == "steps"
+
+
+@pytest.mark.parametrize(
+    ("params", "fits"),
+    [
+        ({"hires": Hires(scale=2.0)}, True),  # 1024x1024 natively
+        ({"hires": Hires(scale=2.1)}, False),
+        ({"hires": Hires(scale=4.0), "width": 512, "height": 512}, True),
+        ({"hires": Hires(scale=8.0), "width": 512, "height": 512}, False),
+        ({"hires": Hires(scale=8.0), "width": 2048, "height": 16}, False),
+    ],
+)
+def test_a_second_pass_may_not_make_a_picture_larger_than_the_limits(params: dict[str, Any], fits: bool) -> None:
+    able = target(parameters={**PARAMETERS, "hires": OBJECT})
+    made = plan(job(**params), [able], {"desk": READY}, Limits())
+    assert bool(made.candidates) is fits
+    if not fits:
+        error = made.error("m")
+        assert isinstance(error, InvalidParameterError)
+        assert error.param == "hires.scale"
+    assert plan(job(**params), [target()], {"desk": READY}, Limits()).candidates, "it ignores the second pass"
+
+
+def test_a_model_with_a_problem_is_passed_over_with_it() -> None:
+    assert refusal(job(), target(problem="it needs a VAE")) == "it needs a VAE"
 
 
 def test_targets_that_refuse_for_different_reasons_make_it_a_503_that_lists_them() -> None:

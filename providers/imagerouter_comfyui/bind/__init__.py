@@ -6,8 +6,9 @@ by the automatic rule (`automatic`).
 
 from __future__ import annotations
 
+from imagerouter_comfyui.bind.inserts import ADDABLE
 from imagerouter_comfyui.bind.resolving import check, inspect, resolve
 from imagerouter_comfyui.bind.rows import table
 from imagerouter_comfyui.bind.workflow import Workflow
 
-__all__ = ["Workflow", "check", "inspect", "resolve", "table"]
+__all__ = ["ADDABLE", "Workflow", "check", "inspect", "resolve", "table"]

@@ -6,12 +6,12 @@ import re
 from collections.abc import Iterator
 
 from imagerouter.parameters import ALIASES, CANONICAL_OF, DECLARABLE
-from imagerouter_comfyui.bind.choices import hint
 from imagerouter_comfyui.bind.pictures import file_input
 from imagerouter_comfyui.bind.survey import Survey, written
 from imagerouter_comfyui.bind.targets import Source, Target
 from imagerouter_comfyui.config import Binding, ComfyModel
 from imagerouter_comfyui.graph import Graph, Place, title
+from imagerouter_comfyui.names import close
 from imagerouter_comfyui.nodes import Input
 
 OUTPUT = "output"
@@ -58,11 +58,16 @@ def refusal(parameter: str) -> str | None:
     return f"`{parameter}` takes no binding: the server sees to it itself" if parameter in ALIASES else None
 
 
-def misplaced(graph: Graph, spec: ComfyModel) -> Iterator[str]:
+def misplaced_outputs(graph: Graph, spec: ComfyModel) -> Iterator[str]:
+    return (no_output(graph, node) for node in spec.outputs if node not in graph)
+
+
+def no_output(graph: Graph, node: str) -> str:
+    return f"`outputs`: there is no node `{node}`{close(node, graph)}"
+
+
+def misplaced_bindings(graph: Graph, spec: ComfyModel) -> Iterator[str]:
     """What is wrong with the configured bindings as far as the workflow alone can tell."""
-    for node in spec.outputs:
-        if node not in graph:
-            yield f"`outputs`: there is no node `{node}`{hint(node, graph)}"
     for parameter, rules in spec.bindings.items():
         if (reason := refusal(parameter)) is not None:
             yield f"`bindings`: {reason}"
@@ -70,14 +75,14 @@ def misplaced(graph: Graph, spec: ComfyModel) -> Iterator[str]:
         for rule in rules:
             node, _, name = rule.to.partition(".")
             if node not in graph:
-                yield f"`bindings.{parameter}`: there is no node `{node}`{hint(node, graph)}"
+                yield f"`bindings.{parameter}`: there is no node `{node}`{close(node, graph)}"
             elif name not in graph[node]["inputs"]:
                 yield f"`bindings.{parameter}`: {_lacks(graph, node, name, graph[node]['inputs'])}"
 
 
 def _lacks(graph: Graph, node: str, name: str, known: object) -> str:
     names = [str(one) for one in known] if isinstance(known, dict) else []
-    better = hint(name, names) or (f"; it has {', '.join(names)}" if names else "")
+    better = close(name, names) or (f"; it has {', '.join(names)}" if names else "")
     return f"node {node} ({graph[node]['class_type']}) has no input `{name}`{better}"
 
 
@@ -147,7 +152,7 @@ def _marked(survey: Survey, node: str, word: str, name: str, problems: list[str]
         if not places:
             problems.append(f"{said}: no input of it is meant for that; name one, as in `@{word}:value`")
         yield parameter, places
-    elif better := hint(word, [*_SHORT, *CANONICAL, OUTPUT, "size"]):
+    elif better := close(word, [*_SHORT, *CANONICAL, OUTPUT, "size"]):
         problems.append(f"{said} is no parameter{better}")
 
 
@@ -168,7 +173,7 @@ def _target(survey: Survey, parameter: str, place: Place, source: Source, rule: 
     """The target, or what is wrong with it."""
     node, name = place
     if node not in survey.graph:
-        return f"there is no node `{node}` on the way to the output{hint(node, survey.graph)}"
+        return f"there is no node `{node}` on the way to the output{close(node, survey.graph)}"
     known = survey.class_of(node).inputs
     given = known.get(name)
     if given is None:

@@ -8,12 +8,14 @@ from typing import Any
 
 from imagerouter import InvalidParameterError, Lora
 from imagerouter_comfyui.bind.chain import Chain
-from imagerouter_comfyui.bind.choices import demand
 from imagerouter_comfyui.bind.survey import Socket, Survey
 from imagerouter_comfyui.graph import Graph, Node, Place, link
+from imagerouter_comfyui.names import demand
 
 LORA, LORA_MODEL_ONLY = "LoraLoader", "LoraLoaderModelOnly"
 CLIP_SKIP, VAE, CROP = "CLIPSetLastLayer", "VAELoader", "ImageCrop"
+ADDABLE = (LORA, LORA_MODEL_ONLY, CLIP_SKIP, VAE, CROP)
+"""Node classes that a request may add to a workflow."""
 
 _HEAVIEST = 100.0
 """Limit of the loaders' strengths."""
@@ -66,8 +68,8 @@ def _options(survey: Survey, name: str, key: str) -> tuple[str, ...]:
     return (known.inputs[key].options or ()) if known is not None and key in known.inputs else ()
 
 
-class Draft:
-    """A graph in the making: nodes are copied when they are first touched."""
+class Revision:
+    """A workflow's graph as one request changes it: nodes are copied when they are first touched."""
 
     def __init__(self, graph: Graph) -> None:
         self.graph = dict(graph)
@@ -119,7 +121,7 @@ class Draft:
         self._check_weights(loras)
         # Each goes right behind the loader, so the last one is put there first.
         for number, lora in reversed(list(enumerate(loras))):
-            name = demand(lora.name, into.loras, f"loras[{number}].name")
+            name = demand(lora.name, into.loras, f"loras[{number}].name", "LoRA")
             inputs: dict[str, Any] = {"model": list(into.model), "lora_name": name, "strength_model": lora.weight}
             if into.model_clip is not None:
                 inputs |= {"clip": list(into.model_clip), "strength_clip": lora.weight}

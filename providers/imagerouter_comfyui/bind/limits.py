@@ -25,7 +25,8 @@ def descriptors(survey: Survey, bindings: dict[str, Targets], into: Inserts) -> 
         found["clip_skip"] = between(1, _CLIP_LAYERS, 1)
     if into.vae is not None and "vae" not in found:
         found["vae"] = STRING
-    return found
+    # Previews come from the server, whatever the graph.
+    return {"partial_images": between(0, 3, 0), **found}
 
 
 def default(survey: Survey, target: Target) -> Any:

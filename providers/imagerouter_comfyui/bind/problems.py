@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from imagerouter_comfyui.bind.choices import hint, same_file, some
 from imagerouter_comfyui.bind.survey import Survey, written
-from imagerouter_comfyui.graph import Graph, Place, link
+from imagerouter_comfyui.graph import Graph, Place, link, links
+from imagerouter_comfyui.names import close, instead, slashed
 
 
 def broken(graph: Graph) -> Iterator[str]:
@@ -21,12 +21,18 @@ def broken(graph: Graph) -> Iterator[str]:
 
 def _circle(graph: Graph) -> list[str]:
     """Nodes that are left when those without unmet needs are taken away again and again."""
-    needs = {
-        node: {source[0] for value in given["inputs"].values() if (source := link(value))} & set(graph)
-        for node, given in graph.items()
-    }
-    while free := [node for node, needed in needs.items() if not needed]:
-        needs = {node: needed - {*free} for node, needed in needs.items() if needed}
+    needs = {node: {source for _, source, _ in links(graph, node)} for node in graph}
+    users: dict[str, list[str]] = {node: [] for node in graph}
+    for node, needed in needs.items():
+        for source in needed:
+            users[source].append(node)
+    free = [node for node, needed in needs.items() if not needed]
+    for node in free:
+        del needs[node]
+        for user in users[node]:
+            needs[user].discard(node)
+            if not needs[user]:
+                free.append(user)
     return sorted(needs)
 
 
@@ -38,7 +44,7 @@ def missing(survey: Survey, bound: set[Place]) -> Iterator[str]:
     for node, given in survey.graph.items():
         known = survey.classes.get(given["class_type"])
         if known is None:
-            better = hint(given["class_type"], survey.classes)
+            better = close(given["class_type"], survey.classes)
             yield f"node {node}: the server has no node class `{given['class_type']}`{better}"
             continue
         for name, taken in known.inputs.items():
@@ -55,9 +61,8 @@ def _choice(survey: Survey, place: Place) -> Iterator[str]:
     taken, value = survey.input(place), survey.graph[place[0]]["inputs"][place[1]]
     if taken is None or taken.options is None or isinstance(value, list | dict) or str(value) in taken.options:
         return
-    better = hint(str(value), taken.options) or f"; {some(taken.options)}"
     name = survey.graph[place[0]]["class_type"]
-    yield f"`{written(place)}` ({name}): the server has no `{value}`{better}"
+    yield f"`{written(place)}` ({name}): the server has no `{value}`{instead(str(value), taken.options)}"
 
 
 def localised(survey: Survey) -> Graph:
@@ -68,7 +73,8 @@ def localised(survey: Survey) -> Graph:
             taken = survey.input((node, name))
             if taken is None or not taken.options or not isinstance(value, str) or value in taken.options:
                 continue
-            if (own := same_file(value, taken.options)) is not None:
+            own = next((option for option in taken.options if slashed(option) == slashed(value)), None)
+            if own is not None:
                 copy = graph[node].copy()
                 copy["inputs"] = {**copy["inputs"], name: own}
                 graph[node] = copy

@@ -7,7 +7,6 @@ from imagerouter_comfyui.bind import chosen, sampling
 from imagerouter_comfyui.bind.assembling import Reading, assemble
 from imagerouter_comfyui.bind.automatic import Found, automatic, note_pictures
 from imagerouter_comfyui.bind.chain import chain, outputs, pruned
-from imagerouter_comfyui.bind.choices import hint
 from imagerouter_comfyui.bind.pictures import pictures
 from imagerouter_comfyui.bind.problems import broken, localised, missing
 from imagerouter_comfyui.bind.survey import Survey
@@ -17,19 +16,24 @@ from imagerouter_comfyui.graph import Graph, Place, WorkflowError
 from imagerouter_comfyui.nodes import NodeClasses
 
 
-def check(graph: Graph, spec: ComfyModel) -> list[str]:
-    """What is wrong with the configured bindings of a workflow in API format, as far as it says without a server."""
-    return [*broken(graph), *chosen.misplaced(graph, spec)]
+def check(graph: Graph, spec: ComfyModel) -> dict[str, list[str]]:
+    """What is wrong with a workflow in API format and its bindings, as far as that shows without a server.
+
+    Returns problems by the key of the configuration that they are about: `workflow`, `outputs` or `bindings`.
+    """
+    outputs, bindings = list(chosen.misplaced_outputs(graph, spec)), list(chosen.misplaced_bindings(graph, spec))
+    found = {"workflow": list(broken(graph)), "outputs": outputs, "bindings": bindings}
+    return {key: problems for key, problems in found.items() if problems}
 
 
 def resolve(name: str, graph: Graph, classes: NodeClasses, spec: ComfyModel) -> Workflow:
-    """Bind a workflow. Raises `WorkflowError` with everything that is wrong, one line each.
+    """Bind a workflow. Raises `WorkflowError` with everything that is wrong.
 
     :param classes: at least those of the graph's nodes, and of the nodes that may be added (`inserts`).
     """
     workflow, problems = inspect(name, graph, classes, spec)
     if problems:
-        raise WorkflowError("\n".join(problems))
+        raise WorkflowError(*problems)
     return workflow
 
 
@@ -39,7 +43,7 @@ def inspect(name: str, graph: Graph, classes: NodeClasses, spec: ComfyModel) -> 
     Raises `WorkflowError` if nothing can be said: there are links that lead nowhere, or no output.
     """
     if lines := list(broken(graph)):
-        raise WorkflowError("\n".join(lines))
+        raise WorkflowError(*lines)
     problems: list[str] = []
     whole = Survey(graph, classes)
     ends, notes = _outputs(whole, spec)
@@ -62,8 +66,7 @@ def inspect(name: str, graph: Graph, classes: NodeClasses, spec: ComfyModel) -> 
 def _outputs(whole: Survey, spec: ComfyModel) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Nodes whose pictures are the result, and what to say about others."""
     if unknown := [node for node in spec.outputs if node not in whole.graph]:
-        lines = (f"`outputs`: there is no node `{node}`{hint(node, whole.graph)}" for node in unknown)
-        raise WorkflowError("\n".join(lines))
+        raise WorkflowError(*(chosen.no_output(whole.graph, node) for node in unknown))
     if ends := spec.outputs or chosen.outputs_by_title(whole.graph):
         return tuple(ends), ()
     if not (ends := outputs(whole)):

@@ -65,16 +65,28 @@ def _companions(survey: Survey, chain: Chain, axis: str, base: object) -> Iterat
 
 def _resized(survey: Survey, chain: Chain, axis: str, base: object, sources: list[str]) -> Iterator[Target]:
     """Later sizes in pixels keep their ratio to the first."""
+    behind = _behind(survey, chain)
     for node in chain.path:
         place = (node, axis)
-        if node in sources or survey.graph[node]["class_type"] not in _RESIZERS or not _is_after(survey, chain, node):
+        if node in sources or survey.graph[node]["class_type"] not in _RESIZERS or node not in behind:
             continue
         if isinstance(size := survey.value(place), int) and isinstance(base, int) and size and base:
             yield Target(place, "automatic", survey.input(place), factor=size / base, derived=True)
 
 
-def _is_after(survey: Survey, chain: Chain, node: str) -> bool:
-    return bool({*survey.walk([node], "IMAGE", "LATENT")} & {*chain.bases})
+def _behind(survey: Survey, chain: Chain) -> set[str]:
+    """The base samplers, and what their pictures go through."""
+    users: dict[str, list[str]] = {}
+    for node in survey.graph:
+        for source in survey.sources(node, ("IMAGE", "LATENT")):
+            users.setdefault(source, []).append(node)
+    found = list(chain.bases)
+    seen = set(found)
+    for node in found:
+        new = [user for user in users.get(node, ()) if user not in seen]
+        seen.update(new)
+        found += new
+    return seen
 
 
 def _is_sized(survey: Survey, node: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,15 +42,14 @@ class Survey:
     def sources(self, node: str, kinds: Iterable[str]) -> list[str]:
         return [source for _, source, _, kind in self.links(node) if kind in kinds]
 
-    def walk(self, starts: Iterable[str], *kinds: str, through: Callable[[str], bool] | None = None) -> list[str]:
-        """``starts`` and what feeds them through links of these kinds, nearest first.
-
-        :param through: says of a node whether to go on beyond it.
-        """
+    def walk(self, starts: Iterable[str], *kinds: str) -> list[str]:
+        """``starts`` and what feeds them through links of these kinds, nearest first."""
         found = list(dict.fromkeys(starts))
+        seen = set(found)
         for node in found:
-            if through is None or through(node):
-                found += [source for source in dict.fromkeys(self.sources(node, kinds)) if source not in found]
+            new = [source for source in dict.fromkeys(self.sources(node, kinds)) if source not in seen]
+            seen.update(new)
+            found += new
         return found
 
     def feeding(self, node: str) -> list[str]:

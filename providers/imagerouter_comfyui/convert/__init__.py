@@ -37,7 +37,7 @@ def convert(workflow: dict[str, Any], classes: NodeClasses) -> Graph:
         elif place.is_wired(node):  # a label or a panel of buttons isn't, and the server has no part in it
             unknown.append(f"node {name} ({node}) is of a class that this server does not have")
     if unknown:
-        raise WorkflowError("; ".join(unknown))
+        raise WorkflowError(*unknown)
     return prune(graph, missing, classes)
 
 

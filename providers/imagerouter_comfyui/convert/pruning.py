@@ -37,9 +37,7 @@ def prune(graph: Graph, missing: Mapping[str, list[str]], classes: NodeClasses) 
     if not outputs:
         raise WorkflowError("it has no output, that is, no node that saves or shows a picture")
     if outputs <= broken:
-        raise WorkflowError(
-            "; ".join(f"node {name} ({_label(graph[name])}) has no `{gap}`" for name, gap in _gaps(missing))
-        )
+        raise WorkflowError(*(f"node {name} ({_label(graph[name])}) has no `{gap}`" for name, gap in _gaps(missing)))
     return {name: node for name, node in graph.items() if name not in broken}
 
 

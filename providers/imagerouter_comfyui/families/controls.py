@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from imagerouter import InvalidParameterError, ProviderRejectedError
-from imagerouter_comfyui.families import names
+from imagerouter import InvalidParameterError
 from imagerouter_comfyui.families.kit import Kit
+from imagerouter_comfyui.names import demand
 
 OPTION = "controlnet"
 _PARAM = f"provider.options.{OPTION}"
@@ -48,10 +48,7 @@ def _control(item: Any, image: str, param: str, kit: Kit) -> Control:
         raise InvalidParameterError(f"`{param}.name` must be the name of a ControlNet", param=f"{param}.name")
     if unknown := sorted(map(str, item.keys() - _KEYS)):
         raise InvalidParameterError(f"`{param}` has no `{unknown[0]}`", param=f"{param}.{unknown[0]}")
-    file = names.find(item["name"], kit.controlnets)
-    if file is None:
-        hint = names.close(item["name"], kit.controlnets)
-        raise ProviderRejectedError(f"there is no ControlNet `{item['name']}` here{hint}", param=f"{param}.name")
+    file = demand(item["name"], kit.controlnets, f"{param}.name", "ControlNet")
     strength = _number(item, "strength", 1.0, 10.0, param)
     start = _number(item, "start", 0.0, 1.0, param)
     return Control(file, image, strength, start, _number(item, "end", 1.0, 1.0, param))

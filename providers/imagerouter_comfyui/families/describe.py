@@ -41,9 +41,10 @@ def parameters(kit: Kit) -> dict[str, Descriptor]:
         ("scheduler", bool(kit.schedulers), one_of(kit.schedulers, kit.scheduler)),
         ("strength", keeps_source, between(0, 1, 1.0 if family.inpaints == "only" else EDIT_STRENGTH)),
         ("clip_skip", family.has_clip_skip, between(1, 12, 1)),
-        ("vae", bool(kit.vaes), one_of(kit.vaes)),
+        ("vae", bool(kit.vaes), STRING),  # no list of choices: a name may lack its folder and ending
         ("loras", bool(kit.loras), OBJECT),
         ("hires", kit.has_hires, OBJECT),
+        ("partial_images", True, between(0, 3, 0)),
         ("images", True, IMAGE),
         ("mask", True, IMAGE),
         ("width", True, between(LEAST, LARGEST, kit.width)),

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from imagerouter_comfyui.families.family import Name
-from imagerouter_comfyui.families.names import slashed, stem
+from imagerouter_comfyui.names import slashed, stem
 
 _VIDEO = (
     r"wan(video|vace|2|(?=[-_. ]?(2|video|vace)))|ltxv?|ltx[-_]video|hunyuan[-_]?video|svd|stable[-_]video|mochi|cosmos"
@@ -51,6 +51,9 @@ PATTERNS: tuple[tuple[Name, str], ...] = (
     ("sd15", r"(?<![a-z])sd[-_ ]?v?1[-_.]?[45]?(?!\d)|v1[-_.][45]|stable[-_]?diffusion[-_]v?1"),
 )
 """Family → pattern of a file's name, of its folder, or of what its header says; the first that fits."""
+
+HEADER_KEYS = ("modelspec.architecture", "modelspec.resolution", "ss_base_model_version")
+"""What is read of a file's header, which may hold a trainer's whole diary."""
 
 _ADAPTER = re.compile(r"/(lora|textual-inversion|control-net|controlnet)$")
 

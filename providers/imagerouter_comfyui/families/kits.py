@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from imagerouter_comfyui import names
 from imagerouter_comfyui.config import ComfyModel
-from imagerouter_comfyui.families import names, roles
+from imagerouter_comfyui.families import roles
 from imagerouter_comfyui.families.detect import detect, native_size
 from imagerouter_comfyui.families.family import Family
 from imagerouter_comfyui.families.kit import Kit
@@ -146,4 +147,4 @@ def _check_option(kit: Kit, class_type: str | None, name: str, value: str | None
         return
     options = kit.classes[class_type].inputs[name].options
     if options is not None and value not in options:
-        raise UnusableError(f"the server's `{class_type}` has no {name} `{value}`, only {', '.join(options)}")
+        raise UnusableError(f"the server's `{class_type}` has no {name} `{value}`{names.instead(value, options)}")

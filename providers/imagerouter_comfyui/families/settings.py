@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from imagerouter import ImageRequest, InvalidParameterError, Operation, ProviderRejectedError
-from imagerouter_comfyui.families import names
 from imagerouter_comfyui.families.controls import Control, controls
 from imagerouter_comfyui.families.kit import Kit
 from imagerouter_comfyui.families.sizes import LARGEST, Size, choose
+from imagerouter_comfyui.names import demand, find
 from imagerouter_comfyui.recipe import Sources
 
 EDIT_STRENGTH = 0.75
@@ -95,7 +95,7 @@ def settle(request: ImageRequest, sources: Sources, kit: Kit) -> Settings:
         scheduler=_one_of("scheduler", request.scheduler, kit.scheduler, kit.schedulers) if kit.schedulers else None,
         strength=_strength(request, kit),
         clip_skip=(request.clip_skip or 1) if family.has_clip_skip else 1,
-        vae=None if request.vae is None else _file("vae", request.vae, kit.vaes, "VAE"),
+        vae=None if request.vae is None else demand(request.vae, kit.vaes, "vae", "VAE"),
         loras=_loras(request, kit.loras),
         controls=controls(request.options, sources.controls, kit),
         hires=_second_pass(request, size, steps, kit),
@@ -120,16 +120,9 @@ def _one_of(parameter: str, given: str | None, usual: str, valid: Sequence[str])
     return given
 
 
-def _file(param: str, given: str, files: Sequence[str], kind: str) -> str:
-    found = names.find(given, files)
-    if found is None:
-        raise ProviderRejectedError(f"there is no {kind} `{given}` here{names.close(given, files)}", param=param)
-    return found
-
-
 def _loras(request: ImageRequest, files: Sequence[str]) -> tuple[tuple[str, float], ...]:
     return tuple(
-        (_file(f"loras[{index}].name", lora.name, files, "LoRA"), lora.weight)
+        (demand(lora.name, files, f"loras[{index}].name", "LoRA"), lora.weight)
         for index, lora in enumerate(request.loras)
     )
 
@@ -157,7 +150,7 @@ def _second_pass(request: ImageRequest, size: Size, steps: int, kit: Kit) -> Sec
 
 
 def _upscale_model(wanted: str, kit: Kit) -> str:
-    found = names.find(wanted, kit.upscalers)
+    found = find(wanted, kit.upscalers)
     if found is None:
         valid = ", ".join([*LATENT_UPSCALERS, *PIXEL_UPSCALERS, *kit.upscalers])
         raise ProviderRejectedError(f"`hires.upscaler` must be one of {valid}", param="hires.upscaler")

@@ -33,12 +33,16 @@ class Template(Recipe):
         kit = self.kit
         return frozenset((kit.file, *kit.text_encoders, *([kit.vae] if kit.vae else [])))
 
+    @cached_property
+    def options(self) -> frozenset[str]:
+        return frozenset({"controlnet"} if self.kit.family.has_controlnet else ())
+
     def build(self, request: ImageRequest, sources: Sources) -> Built:
         kit = self.kit
         if len(request.images) > (most := kit.family.most_pictures):
             message = f"{kit.family.title} takes {most} input image{'s' if most > 1 else ''} at most"
             raise ProviderRejectedError(message, param=f"images[{most}]")
-        scene = Scene(kit, settle(request, sources, kit), sources)
+        scene = Scene(kit=kit, settings=settle(request, sources, kit), sources=sources)
         parts = loading.load(scene)
         told = conditioning.tell(scene, parts)
         begin = pictures.start(scene, parts, told)
@@ -47,9 +51,9 @@ class Template(Recipe):
         scene.add("save", "SaveImage", images=picture, filename_prefix=sources.prefix)
         declared = frozenset(self.model.parameters)
         return Built(
-            graph=scene.draft.graph,
+            graph=scene.graph,
             outputs=("save",),
-            places=scene.draft.places,
+            places=scene.places,
             applied=_applied(request, scene.settings, declared),
             ignored=request.parameters - (declared - _without_effect(scene.settings)),
         )

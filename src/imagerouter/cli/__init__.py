@@ -1,6 +1,6 @@
 """The command ``imagerouter``. Each subcommand's module is imported only when it is the one to run.
 
-Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 130 interrupted.
+Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 130 interrupted, 143 terminated.
 """
 
 from __future__ import annotations

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-from contextlib import aclosing
+import signal
+from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +82,11 @@ def generate(context: click.Context, /, output: str, as_json: bool, **options: A
     destination = Output(output, options["n"])
     destination.check(explicit_format=options["output_format"], as_json=as_json)
     options["output_format"] = options["output_format"] or destination.format
-    pictures = asyncio.run(_draw(server, config, _fields(options), hidden=as_json))
+    try:
+        pictures = asyncio.run(_draw(server, config, _fields(options), hidden=as_json))
+    except asyncio.CancelledError:
+        click.echo("Terminated", err=True)
+        context.exit(143)
     saved = [_saved(picture, destination) for picture in pictures]
     if as_json:
         report = {"images": saved, "imagerouter": pictures[0]["imagerouter"]}
@@ -111,6 +116,7 @@ async def _draw(
 ) -> list[dict[str, Any]]:
     """The events with the finished pictures, in order."""
     pictures = []
+    _stop_cleanly()
     with Bars(fields["n"], hidden=hidden) as bars:
         async with connect(server, config) as backend, aclosing(backend.events(fields)) as events:
             async for event in events:
@@ -121,6 +127,14 @@ async def _draw(
     if len(pictures) != fields["n"]:
         raise ImageRouterError(f"the connection ended after {len(pictures)} of {fields['n']} pictures")
     return pictures
+
+
+def _stop_cleanly() -> None:
+    """SIGTERM, as `timeout` and service managers send it, stops the work on the backends as Ctrl-C does."""
+    task = asyncio.current_task()
+    assert task is not None
+    with suppress(NotImplementedError):  # Windows
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
 
 
 def _saved(picture: dict[str, Any], destination: Output) -> dict[str, Any]:

@@ -124,7 +124,7 @@ def test_a_model_that_is_loaded_alone_gets_loras_alone() -> None:
 
 
 def test_an_unknown_lora_is_refused_with_those_that_there_are() -> None:
-    with pytest.raises(ProviderRejectedError, match=r"no `none` here; there is tiny_lora\.safetensors") as caught:
+    with pytest.raises(ProviderRejectedError, match=r"no LoRA `none` here; there is tiny_lora\.safetensors") as caught:
         draw(bound(text_to_image()), loras=(Lora("tiny_lora"), Lora("none")))
     assert caught.value.param == "loras[1].name"
 
@@ -158,7 +158,7 @@ def test_another_vae_is_loaded_by_the_loader_that_is_there() -> None:
     built = draw(bound(flux_like()), vae="Tiny_VAE.safetensors")
     assert value(built, "3.vae_name") == "tiny_vae.safetensors"
     assert of_class(built, "VAELoader") == ["3"]
-    with pytest.raises(ProviderRejectedError, match="`vae`: no `other` here"):
+    with pytest.raises(ProviderRejectedError, match="`vae`: there is no `other` here"):
         draw(bound(flux_like()), vae="other")
 
 
@@ -176,8 +176,31 @@ def test_files_of_a_windows_server_are_found_by_either_slash() -> None:
     assert value(built, "lora1.lora_name") == "sub\\one.safetensors"
 
 
+def test_a_lora_in_another_folder_is_not_taken_for_the_one_that_was_named() -> None:
+    known = dict(classes())
+    files = ("sd15/detail.safetensors", "sd15/ink.safetensors", "sdxl/ink.safetensors")
+    for name in ("LoraLoader", "LoraLoaderModelOnly"):
+        given = known[name].inputs
+        combo = msgspec.structs.replace(given["lora_name"], options=files)
+        known[name] = msgspec.structs.replace(known[name], inputs={**given, "lora_name": combo})
+    workflow = resolve("mine", text_to_image(), known, spec())
+    with pytest.raises(ProviderRejectedError, match=r"no LoRA `sdxl/detail\.safetensors` here"):
+        draw(workflow, loras=(Lora("sdxl/detail.safetensors"),))
+    both = r"no LoRA `ink` here; did you mean `sd15/ink\.safetensors` or `sdxl/ink\.safetensors`\?"
+    with pytest.raises(ProviderRejectedError, match=both):
+        draw(workflow, loras=(Lora("ink"),))
+    assert value(draw(workflow, loras=(Lora("detail"),)), "lora1.lora_name") == "sd15/detail.safetensors"
+
+
+def test_previews_are_declared_and_never_called_ignored() -> None:
+    workflow = bound(text_to_image())
+    previews = workflow.model.parameters["partial_images"]
+    assert (previews.min, previews.max, previews.default) == (0, 3, 0)
+    assert draw(workflow, partial_images=2).ignored == frozenset()
+
+
 def test_an_unknown_sampler_is_refused_with_some_that_there_are() -> None:
-    with pytest.raises(ProviderRejectedError, match="`sampler`: no `nope` here; there is euler, ") as caught:
+    with pytest.raises(ProviderRejectedError, match="`sampler`: there is no `nope` here; there is euler, ") as caught:
         draw(bound(text_to_image()), sampler="nope")
     assert caught.value.param == "sampler"
 

@@ -236,10 +236,11 @@ class TestProblems:
         nodes = [load(), foo, node(3, "sub", inputs={"x": ("IMAGE", 2)}), save(3)]
         with pytest.raises(WorkflowError) as error:
             inputs(nodes, [wire(1, "1.0", "12.0"), wire(2, "12.0", "3.0"), wire(3, "12.0", "9.0")], inner)
-        assert str(error.value) == (
-            'node 12 (`Foo`, "My foo") is of a class that this server does not have; '
-            "node 3:7 (`Bar`) is of a class that this server does not have"
-        )
+        assert error.value.problems == [
+            'node 12 (`Foo`, "My foo") is of a class that this server does not have',
+            "node 3:7 (`Bar`) is of a class that this server does not have",
+        ]
+        assert str(error.value) == f"{error.value.problems[0]} (and 1 more)"
 
     def test_a_node_of_the_editor_alone_that_nothing_is_plugged_into_is_left_out(self) -> None:
         assert "5" not in inputs([load(), scale(1), save(2), node(5, "Fast Groups Muter (rgthree)")], [*CHAIN])

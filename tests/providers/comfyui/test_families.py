@@ -247,3 +247,32 @@ def test_controlnets_are_applied_in_their_order() -> None:
     assert (first["strength"], first["start_percent"], first["end_percent"]) == (0.6, 0.0, 0.5)
     assert (second["positive"], second["negative"]) == (["control_0_applied", 0], ["control_0_applied", 1])
     assert node(built, "KSampler")["positive"] == ["control_1_applied", 0]
+
+
+def test_the_inputs_of_a_controlnet_are_told_in_the_clients_words() -> None:
+    item = {"name": "depth", "image": "…", "strength": 0.5, "start": 0.1, "end": 0.9}
+    places = build(SD15, ask(SD15, options={"controlnet": [item, item]})).places
+    for index in (0, 1):
+        told = {parameter for (node_id, _), parameter in places.items() if node_id.startswith(f"control_{index}")}
+        assert told == {f"provider.options.controlnet[{index}].{key}" for key in item}
+
+
+@pytest.mark.parametrize("name", SHELF)
+def test_what_counts_steps_are_the_samplers_that_a_latent_is_linked_to(name: str) -> None:
+    """`KSamplerSelect` and its like are called samplers too, and take no step."""
+    template = SHELF[name]
+    for operation in template.model.operations:
+        hires = Hires() if operation is Operation.GENERATE and template.kit.has_hires else None
+        graph = build(template, ask(template, operation, hires=hires)).graph
+        linked = [node for node in graph.values() if isinstance(node["inputs"].get("latent_image"), list)]
+        assert len(linked) == (2 if hires else 1)
+        assert all("Sampler" in node["class_type"] for node in linked)
+
+
+@pytest.mark.parametrize("name", SHELF)
+def test_previews_are_declared_and_never_called_ignored(name: str) -> None:
+    template = SHELF[name]
+    previews = template.model.parameters["partial_images"]
+    assert (previews.min, previews.max, previews.default) == (0, 3, 0)
+    for operation in template.model.operations:
+        assert "partial_images" not in build(template, ask(template, operation, partial_images=2)).ignored

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from imagerouter_comfyui.families import names, roles
+from imagerouter_comfyui import names
+from imagerouter_comfyui.families import roles
 from imagerouter_comfyui.families.detect import detect, native_size
 from imagerouter_comfyui.families.variants import variant
 
@@ -163,20 +164,3 @@ def test_text_encoders_and_vaes_are_known_by_their_names(role: str, files: list[
 
 def test_every_role_of_a_family_has_patterns_and_a_description() -> None:
     assert roles.PATTERNS.keys() == roles.DESCRIPTIONS.keys()
-
-
-@pytest.mark.parametrize(
-    ("wanted", "found"),
-    [
-        ("a/x.safetensors", "a/x.safetensors"),
-        ("a\\X.safetensors", "a/x.safetensors"),
-        ("a/x", "a/x.safetensors"),
-        ("y", "b\\y.ckpt"),
-        ("b/y", "b\\y.ckpt"),
-        ("x", None),
-        ("c/y", None),
-        ("", None),
-    ],
-)
-def test_a_file_is_found_however_it_is_spelled_if_only_one_is_meant(wanted: str, found: str | None) -> None:
-    assert names.find(wanted, ["a/x.safetensors", "c/x.safetensors", "b\\y.ckpt"]) == found

@@ -17,9 +17,17 @@ FLUX2 = SHELF["flux2_dev_fp8mixed.safetensors"]
 @pytest.mark.parametrize(
     ("values", "param", "message"),
     [
-        ({"loras": (Lora("inc"),)}, "loras[0].name", "there is no LoRA `inc` here; close to it is `style/ink.safe"),
-        ({"loras": (Lora("zzz"),)}, "loras[0].name", "there is no LoRA `zzz` here"),
-        ({"vae": "nothing"}, "vae", "there is no VAE `nothing` here"),
+        (
+            {"loras": (Lora("inc"),)},
+            "loras[0].name",
+            "`loras[0].name`: there is no LoRA `inc` here; did you mean `style/",
+        ),
+        (
+            {"loras": (Lora("zzz"),)},
+            "loras[0].name",
+            "`loras[0].name`: there is no LoRA `zzz` here; there is style/",
+        ),
+        ({"vae": "nothing"}, "vae", "`vae`: there is no VAE `nothing` here"),
         ({"sampler": "eulerr"}, "sampler", "`sampler` must be one of euler, "),
         ({"scheduler": "sharp"}, "scheduler", "`scheduler` must be one of simple, "),
         ({"hires": Hires(upscaler="8x")}, "hires.upscaler", "`hires.upscaler` must be one of latent, "),
@@ -37,7 +45,7 @@ def test_what_cannot_be_used_is_named(values: dict[str, Any], param: str, messag
     ("item", "key", "message"),
     [
         ("canny", ".name", "must be the name of a ControlNet"),
-        ({"name": "cany"}, ".name", "there is no ControlNet `cany` here; close to it is `canny.safetensors`"),
+        ({"name": "cany"}, ".name", "there is no ControlNet `cany` here; did you mean `canny.safetensors`"),
         ({"name": "canny", "strength": 11}, ".strength", "must be between 0 and 10"),
         ({"name": "canny", "end": True}, ".end", "must be between 0 and 1"),
         ({"name": "canny", "weight": 1}, ".weight", "has no `weight`"),

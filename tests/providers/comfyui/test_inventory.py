@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
@@ -15,7 +16,7 @@ from imagerouter import ProviderError
 from imagerouter.testing.wire import Response
 from imagerouter_comfyui.api import Api
 from imagerouter_comfyui.config import ComfyConfig
-from imagerouter_comfyui.inventory import CLASSES, FOLDERS, look, recipes
+from imagerouter_comfyui.inventory import CLASSES, FOLDERS, SENDER, Headers, look, recipes
 
 
 @pytest_asyncio.fixture
@@ -53,6 +54,60 @@ async def test_a_second_look_asks_for_file_lists_and_new_headers_only(comfy: Fak
     assert len(comfy.requests) == len(FOLDERS) + 1
     assert second.classes is first.classes
     assert ("checkpoints", "new.safetensors") in second.metadata
+
+
+async def test_of_a_header_only_what_says_the_kind_is_kept(comfy: FakeComfy, api: Api) -> None:
+    diary = {"ss_tag_frequency": "x" * 1000, "ss_base_model_version": "sdxl_base_v1-0"}
+    comfy.metadata["checkpoints", "tiny_a.safetensors"] = diary
+    seen = await look(api)
+    assert seen.metadata["checkpoints", "tiny_a.safetensors"] == {"ss_base_model_version": "sdxl_base_v1-0"}
+
+
+async def test_headers_that_came_before_a_look_was_cut_short_are_not_asked_for_again(
+    comfy: FakeComfy, api: Api
+) -> None:
+    heard = asyncio.Event()
+
+    class CutShort(Api):
+        async def metadata(self, folder: str, filename: str) -> dict[str, Any]:
+            if filename == "tiny_b.safetensors":
+                await heard.wait()
+                raise asyncio.CancelledError
+            found = await super().metadata(folder, filename)
+            heard.set()
+            return found
+
+    header = {"modelspec.architecture": "stable-diffusion-xl-v1-base"}
+    comfy.metadata["checkpoints", "tiny_a.safetensors"] = header
+    headers: Headers = {}
+    short = CutShort("desk", ComfyConfig(base_url=comfy.url))
+    with pytest.raises(asyncio.CancelledError):
+        await look(short, headers=headers)
+    await short.aclose()
+    seen = await look(api, headers=headers)
+    assert len(asked(comfy, "/view_metadata/checkpoints")) == len(comfy.files["checkpoints"])
+    assert seen.metadata["checkpoints", "tiny_a.safetensors"] == header
+
+
+def test_a_server_without_the_node_that_sends_pictures_offers_nothing_over_a_websocket() -> None:
+    full = inventory()
+    bare = replace(full, classes={name: known for name, known in full.classes.items() if name != SENDER})
+    models = {"mine": {"checkpoint": "v1-5-pruned-emaonly"}}
+    found, unusable = recipes(bare, ComfyConfig(transfer="websocket", models=models))
+    assert found == {}
+    assert {"mine", *FILES["checkpoints"], *FILES["diffusion_models"]} == unusable.keys()
+    assert unusable["mine"] == (
+        "`transfer: websocket` needs the node `SaveImageWebsocket`, which the server doesn't have; use `transfer: view`"
+    )
+    assert recipes(bare, ComfyConfig(transfer="websocket", models=models, checkpoints=False))[1].keys() == {"mine"}
+    assert recipes(bare, ComfyConfig())[0].keys() == recipes(full, ComfyConfig(transfer="websocket"))[0].keys()
+
+
+def test_an_entry_that_may_mean_two_files_is_told_both() -> None:
+    shelf = inventory(checkpoints=("a/x.safetensors", "b/x.safetensors"))
+    assert remarks_of(shelf, models={"x": {}}, checkpoints=False) == {
+        "x": "the server has no checkpoint or diffusion model `x`; did you mean `a/x.safetensors` or `b/x.safetensors`?"
+    }
 
 
 async def test_headers_that_cannot_be_read_do_not_matter(comfy: FakeComfy, api: Api) -> None:
@@ -138,10 +193,10 @@ def test_a_checkpoint_without_text_encoders_is_given_some() -> None:
 @pytest.mark.parametrize(
     ("entry", "remark"),
     [
-        ({"checkpoint": "v1-5-pruned"}, "the server has no checkpoint `v1-5-pruned`; close to it are `v1-5-pruned-ema"),
+        ({"checkpoint": "v1-5-pruned"}, "the server has no checkpoint `v1-5-pruned`; did you mean `v1-5-pruned-ema"),
         ({"diffusion_model": "nope"}, "the server has no diffusion model `nope`"),
         ({}, "the server has no checkpoint or diffusion model `x`"),
-        ({"diffusion_model": "flux1-dev", "vae": "aee"}, "the server has no VAE `aee`; close to it is `ae.safe"),
+        ({"diffusion_model": "flux1-dev", "vae": "aee"}, "the server has no VAE `aee`; did you mean `ae.safe"),
         (
             {"diffusion_model": "flux1-dev", "weight_dtype": "int4"},
             "the server's `UNETLoader` has no weight_dtype `int4`",

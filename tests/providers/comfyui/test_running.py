@@ -19,6 +19,7 @@ from imagerouter import (
     OutOfMemoryError,
     ProviderBusyError,
     ProviderError,
+    ProviderRejectedError,
     ProviderResponseError,
     ProviderTimeoutError,
     ProviderUnavailableError,
@@ -101,7 +102,10 @@ async def test_over_the_websocket_a_lost_picture_is_asked_for_again_and_not_draw
         comfy.release()
         assert len((await task).images) == 1
         first, second = (body["prompt"] for body in comfy.submitted)
-        assert first == second
+        assert {node: first[node] for node in first if node != "save"} == {
+            node: second[node] for node in second if node != "save"
+        }
+        assert second["save"]["class_type"] == "SaveImage"
 
 
 async def test_a_job_that_a_restarted_server_has_lost_can_be_tried_again(comfy):
@@ -136,6 +140,22 @@ async def test_a_job_that_somebody_removes_from_the_queue_ends(comfy):
         await comfy.forget(comfy.submitted[0]["prompt_id"])
         with pytest.raises(ProviderError, match="somebody has removed the job"):
             await task
+
+
+async def test_that_a_job_was_removed_is_noticed_by_the_queues_length(comfy, monkeypatch):
+    monkeypatch.setattr(jobs, "QUIET_SECONDS", 1000.0)
+    comfy.hold()
+    async with desk(comfy, queue_timeout=1000, load_timeout=1000, idle_timeout=1000) as provider:
+        foreign = await comfy.foreign_job()
+        await comfy.running()
+        task = drawing_of(provider, request(comfy, n=2))
+        await comfy.until(lambda: len(comfy.pending) == 2)
+        for job in list(comfy.pending):
+            await comfy.forget(job.id)
+        comfy.release()
+        with pytest.raises(ProviderError, match="somebody has removed the job"):
+            await task
+        assert foreign
 
 
 async def test_a_job_that_somebody_interrupts_can_be_drawn_elsewhere(comfy):
@@ -311,6 +331,24 @@ async def test_a_model_that_is_loaded_after_the_first_steps_has_the_time_that_lo
         await comfy.until(lambda: len(comfy.requests) > seen + 8)
         comfy.release()
         assert len((await task).images) == 1
+
+
+async def test_an_option_that_nothing_takes_is_refused_by_its_name(comfy):
+    async with desk(comfy) as provider:
+        with pytest.raises(
+            ProviderRejectedError, match=r"`controlnets` is no option of .*; it takes: `controlnet`"
+        ) as raised:
+            await provider.generate(request(comfy, options={"controlnets": []}), Sink())
+        assert raised.value.param == "provider.options.controlnets"
+
+
+async def test_a_tiny_strength_does_not_keep_the_server_busy_for_minutes(comfy):
+    async with desk(comfy) as provider:
+        picture = make_image(64, 64, (9, 9, 9))
+        images = await provider.generate(request(comfy, steps=20, strength=1e-6, images=(picture,)), Sink())
+        assert images.applied["strength"] == 0
+        sampler = next(n for n in comfy.submitted[0]["prompt"].values() if n["class_type"] == "KSampler")
+        assert sampler["inputs"]["denoise"] == 0
 
 
 async def test_what_is_wrong_with_a_controlnet_is_the_clients_to_know(comfy):
