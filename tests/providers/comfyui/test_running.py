@@ -15,6 +15,7 @@ from imagerouter import (
     Image,
     ImageRequest,
     InvalidParameterError,
+    MisconfiguredError,
     ModelNotFoundError,
     OutOfMemoryError,
     ProviderBusyError,
@@ -612,3 +613,24 @@ async def test_an_answer_of_some_other_server_is_no_comfyui(comfy):
     with pytest.raises(ProviderResponseError):
         async with desk(comfy):
             pass
+
+
+async def test_a_server_on_this_machine_is_found_without_configuration(comfy, monkeypatch):
+    monkeypatch.setenv("COMFY_PORT", comfy.url.rpartition(":")[2])
+    assert await ComfyProvider.discover() == {"comfyui": {"base_url": comfy.url}}
+    comfy.answer("GET", "/system_stats", lambda asked: Response(json={"system": {"os": "another"}}))
+    assert await ComfyProvider.discover() == {}
+    monkeypatch.setenv("COMFY_PORT", "9")
+    assert await ComfyProvider.discover() == {}
+
+
+async def test_a_workflow_that_cannot_be_used_is_known_with_the_reason(comfy, tmp_path):
+    path = tmp_path / "old.json"
+    path.write_text(json.dumps({"1": {"class_type": "Gone", "inputs": {}}, "2": {"class_type": "Gone2", "inputs": {}}}))
+    async with desk(comfy, models={"old": {"workflow": str(path)}}) as provider:
+        (model,) = [model for model in await provider.models() if model.id == "old"]
+        assert model.problem
+        assert "\n" not in model.problem
+        with pytest.raises(MisconfiguredError) as raised:
+            await provider.generate(request(comfy, model="old"), Sink())
+        assert model.problem in raised.value.message
