@@ -58,6 +58,11 @@ HeaderName = Annotated[str, AfterValidator(_as_header_name)]
 HeaderValue = Annotated[SecretStr, AfterValidator(_as_header_value)]
 
 
+def _as_nothing(value: Any) -> Any:
+    """``${env.TOKEN:-}`` is empty where there is no token."""
+    return None if value == "" else value
+
+
 def _as_list(value: Any) -> Any:
     return [value] if isinstance(value, str | dict) else value
 
@@ -155,7 +160,9 @@ class ComfyConfig(ProviderConfig):
         pattern=r"^https?://[^\s/]+\S*$",
         description="Where the server is; behind a proxy with the path that leads to it.",
     )
-    token: HeaderValue | None = Field(default=None, description="Sent as `authorization: Bearer …`.")
+    token: Annotated[HeaderValue | None, BeforeValidator(_as_nothing)] = Field(
+        default=None, description="Sent as `authorization: Bearer …`."
+    )
     username: str | None = Field(default=None, description="For basic authentication, with `password`.")
     password: SecretStr | None = Field(default=None, description="For basic authentication, with `username`.")
     headers: dict[HeaderName, HeaderValue] = Field(default={}, description="Further headers for every request.")
