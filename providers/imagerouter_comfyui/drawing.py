@@ -35,6 +35,8 @@ from imagerouter_comfyui.watch import Failed, Watch
 
 log = structlog.get_logger(__name__)
 
+FORGET_SECONDS = 0.05
+"""Between the end of a job and its removal from the history: the answer to the client goes first."""
 HISTORY_RETRIES = (0.05, 0.2, 0.8)
 """Seconds. A server writes a job's history up to a second after it has told that the job succeeded."""
 
@@ -180,6 +182,7 @@ class Easel:
         try:
             if not self._config.keep_history:
                 await self._jobs.settled(watches)
+                await asyncio.sleep(FORGET_SECONDS)
                 await self._api.forget([watch.prompt_id for watch in watches])
         except ImageRouterError as error:
             log.info("comfyui.history_kept", provider=self._name, reason=error.message)

@@ -23,6 +23,8 @@ log = structlog.get_logger(__name__)
 
 WATCH_SECONDS = 10.0
 """Between two looks at a provider's status; its models are listed again at every sixth."""
+LOOK_SECONDS = 0.05
+"""Between the end of a job and the look at what it has left loaded."""
 FIRST_RETRY, LAST_RETRY = 0.5, 30.0
 """Seconds between attempts to start a provider that isn't there, doubled each time."""
 START_SECONDS = 120.0
@@ -126,7 +128,9 @@ class Fleet:
         """Watch a provider that works, until it doesn't."""
         rounds = 0
         while member.ready:
-            await _wait(member.wake, WATCH_SECONDS)
+            if await _wait(member.wake, WATCH_SECONDS):
+                # The answer that it was woken for goes first, and what ends close together is one look.
+                await asyncio.sleep(LOOK_SECONDS)
             rounds += 1
             if member.ready:
                 await self._manage(member, self._list if rounds % 6 == 0 else self._look)
@@ -188,9 +192,11 @@ class Fleet:
         )
 
 
-async def _wait(wake: asyncio.Event, seconds: float) -> None:
-    """Until ``wake`` is set or the time is over."""
+async def _wait(wake: asyncio.Event, seconds: float) -> bool:
+    """Until ``wake`` is set or the time is over; whether it was set."""
     with suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await wake.wait()
+    was_set = wake.is_set()
     wake.clear()
+    return was_set

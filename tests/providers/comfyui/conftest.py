@@ -37,3 +37,9 @@ def impatient(monkeypatch):
     monkeypatch.setattr(jobs, "POSITION_SECONDS", 0.0)
     monkeypatch.setattr(socket, "FIRST_RETRY", 0.02)
     monkeypatch.setattr(drawing, "HISTORY_RETRIES", (0.0, 0.0, 0.0))
+
+
+@pytest.fixture(autouse=True)
+def tidy_at_once(monkeypatch):
+    """Closing a provider waits for what it does after a job."""
+    monkeypatch.setattr(drawing, "FORGET_SECONDS", 0.0)
