@@ -75,9 +75,9 @@ class Api:
     async def system_stats(self) -> dict[str, Any]:
         return await self._object("system_stats")
 
-    async def object_info(self, name: str | None = None) -> dict[str, Any]:
-        """Node classes as the server describes them: all of them, or ``{name: …}``, empty if it has no such class."""
-        return await self._object("object_info" if name is None else f"object_info/{quote(name, safe='')}")
+    async def object_info(self, name: str) -> dict[str, Any]:
+        """``{name: …}``, a node class as the server describes it; empty if it has no such class."""
+        return await self._object(f"object_info/{quote(name, safe='')}")
 
     async def folder(self, name: str) -> list[str]:
         """Names of the model files of one kind; empty where the server doesn't know the kind."""

@@ -30,7 +30,7 @@ from imagerouter_comfyui.api import Api
 from imagerouter_comfyui.config import ComfyConfig
 from imagerouter_comfyui.recipe import Built
 from imagerouter_comfyui.socket import Socket
-from imagerouter_comfyui.watch import Failed, Watch, files_in
+from imagerouter_comfyui.watch import Failed, Watch, files_in, messages_of
 
 log = structlog.get_logger(__name__)
 
@@ -301,14 +301,12 @@ def _may_have_arrived(error: ImageRouterError) -> bool:
 
 def _take_history(watch: Watch, entry: dict[str, Any]) -> None:
     """What the events would have told, from the history's entry."""
-    outputs, status = entry.get("outputs"), entry.get("status")
+    outputs = entry.get("outputs")
     for node, output in (outputs if isinstance(outputs, dict) else {}).items():
         if node in watch.built.outputs:
             watch.files.setdefault(node, files_in(output))
-    messages = status.get("messages") if isinstance(status, dict) else None
-    for message in messages if isinstance(messages, list) else ():
-        kind, data = message if isinstance(message, list) and len(message) == 2 else ("", {})
-        if isinstance(data, dict) and kind in ("execution_success", "execution_error", "execution_interrupted"):
+    for kind, data in messages_of(entry):
+        if kind in ("execution_success", "execution_error", "execution_interrupted"):
             watch.on_event(kind, data)
     watch.done = watch.settled = True
 

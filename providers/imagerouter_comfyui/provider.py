@@ -32,6 +32,7 @@ from imagerouter_comfyui.jobs import Jobs
 from imagerouter_comfyui.recipe import Recipe
 from imagerouter_comfyui.residency import Residency, files_of
 from imagerouter_comfyui.socket import Socket
+from imagerouter_comfyui.watch import messages_of, timestamp_of
 from imagerouter_comfyui.workflows import inspect, load
 
 log = structlog.get_logger(__name__)
@@ -160,12 +161,14 @@ class _Connection:
         """See which models other people's jobs have loaded: the last one that ended, and those in the queue."""
         entry = await self.api.last_history()
         if entry is not None:
-            item, status = entry.get("prompt"), entry.get("status")
+            item = entry.get("prompt")
             graph = item[2] if isinstance(item, list) and len(item) > 2 else None
-            self.residency.ran(files_of(graph), _ended(status))
+            ended = max((timestamp_of(data) for _, data in messages_of(entry)), default=0.0)
+            self.residency.ran(files_of(graph), ended)
         running, _ = await self.api.graphs()
+        ours = self.jobs.ids
         for item in running:
-            if str(item[1]) not in self.jobs.ids:
+            if str(item[1]) not in ours:
                 self.residency.ran(files_of(item[2]), self.residency.at)
 
     async def aclose(self) -> None:
@@ -173,17 +176,6 @@ class _Connection:
         await self.jobs.aclose()
         await self.socket.aclose()
         await self.api.aclose()
-
-
-def _ended(status: Any) -> float:
-    """When a job of the history ended, by the server's clock in milliseconds."""
-    messages = status.get("messages") if isinstance(status, dict) else None
-    times = [
-        message[1].get("timestamp")
-        for message in (messages if isinstance(messages, list) else ())
-        if isinstance(message, list) and len(message) == 2 and isinstance(message[1], dict)
-    ]
-    return max((float(time) for time in times if isinstance(time, int | float)), default=0.0)
 
 
 async def _is_comfy(url: str) -> bool:

@@ -16,6 +16,7 @@ from PIL import ExifTags, ImageOps
 from PIL import Image as Pillow
 
 from imagerouter import Image, ImageRequest, InvalidParameterError
+from imagerouter.images import opaque, repaint_mask
 from imagerouter_comfyui.api import Api
 from imagerouter_comfyui.recipe import Recipe, Sources
 
@@ -72,28 +73,11 @@ def prepare(request: ImageRequest, recipe: Recipe) -> Ready:
     return Ready(tuple(files), size, mask, controls)
 
 
-def repaint_mask(mask: Pillow.Image, size: tuple[int, int]) -> Pillow.Image:
-    """White where to repaint: what is transparent, or, without an alpha channel, what is white."""
-    if mask.has_transparency_data:
-        white = ImageOps.invert(mask.convert("RGBA").getchannel("A"))
-    else:
-        white = mask if mask.mode == "L" else mask.convert("L")
-    return white if white.size == size else white.resize(size, Pillow.Resampling.BILINEAR)
-
-
 def _with_hole(picture: Pillow.Image, white: Pillow.Image) -> Pillow.Image:
     """The mask as the picture's alpha: `LoadImage` gives out ``1 - alpha`` as its second output."""
-    holed = _opaque(picture)
+    holed = opaque(picture)
     holed.putalpha(ImageOps.invert(white))
     return holed
-
-
-def _opaque(picture: Pillow.Image) -> Pillow.Image:
-    """On white, since a server drops transparency and shows whatever colour is behind it."""
-    if not picture.has_transparency_data:
-        return picture.convert("RGB")
-    rgba = picture.convert("RGBA")
-    return Pillow.alpha_composite(Pillow.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +89,8 @@ class _Picture:
     """The client's file, if every version of ``LoadImage`` reads it in this way."""
 
     def file(self) -> bytes:
-        """What the server is to load."""
-        return _png(_opaque(self.pixels)) if self.own is None else self.own
+        """What the server is to load: opaque, since it would show whatever colour is behind transparency."""
+        return _png(opaque(self.pixels)) if self.own is None else self.own
 
 
 def _decoded(image: Image, param: str) -> _Picture:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -133,13 +133,13 @@ class Watch:
 
     def _on_success(self, data: dict[str, Any]) -> None:
         self.done = True
-        self.finished_at = _timestamp(data)
+        self.finished_at = timestamp_of(data)
 
     def _on_failure(self, kind: str, data: dict[str, Any]) -> None:
         # An `ExecutionBlocker` is reported as an error of one node; the job goes on without it.
         if data.get("exception_type") == "ExecutionBlocked":
             return
-        self.done, self.failure, self.finished_at = True, Failed(kind, data), _timestamp(data)
+        self.done, self.failure, self.finished_at = True, Failed(kind, data), timestamp_of(data)
 
     def _report(self, stage: str = "render") -> None:
         steps, preview, self._preview = self._steps, self._preview, None
@@ -205,7 +205,17 @@ def files_in(output: Any) -> list[FileRef]:
     return files
 
 
-def _timestamp(data: dict[str, Any]) -> float:
+def messages_of(entry: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The events of a finished job, as its entry in the history keeps them."""
+    status = entry.get("status")
+    messages = status.get("messages") if isinstance(status, dict) else None
+    for message in messages if isinstance(messages, list) else ():
+        if isinstance(message, list) and len(message) == 2 and isinstance(message[1], dict):
+            yield message[0], message[1]
+
+
+def timestamp_of(data: Mapping[str, Any]) -> float:
+    """When an event came, by the server's clock in milliseconds; 0 where it doesn't say."""
     value = data.get("timestamp")
     return float(value) if isinstance(value, int | float) else 0.0
 

@@ -10,6 +10,7 @@ from PIL import Image as Pillow
 from PIL import ImageFilter, ImageOps
 
 from imagerouter import Image, InvalidParameterError
+from imagerouter.images import repaint_mask
 from imagerouter_diffusers.sizes import Plan
 
 Array = np.ndarray[Any, np.dtype[np.float32]]
@@ -26,23 +27,9 @@ def decode(image: Image, param: str) -> Pillow.Image:
         raise InvalidParameterError(f"{param} isn't a picture that can be read", param=param) from error
 
 
-def opaque(picture: Pillow.Image) -> Pillow.Image:
-    """RGB, on white where it is transparent."""
-    if not picture.has_transparency_data:
-        return picture.convert("RGB")
-    rgba = picture.convert("RGBA")
-    return Pillow.alpha_composite(Pillow.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
-
-
-def repaint_mask(mask: Pillow.Image, size: tuple[int, int]) -> Pillow.Image:
-    """White where to repaint: what is transparent, or, without an alpha channel, what is white."""
-    if mask.has_transparency_data:
-        channel = ImageOps.invert(mask.convert("RGBA").getchannel("A"))
-    else:
-        channel = mask.convert("L")
-    if channel.size != size:
-        channel = channel.resize(size, Pillow.Resampling.BILINEAR)
-    return channel.point([0] * 128 + [255] * 128)
+def hard_mask(mask: Pillow.Image, size: tuple[int, int]) -> Pillow.Image:
+    """`repaint_mask` with nothing between black and white."""
+    return repaint_mask(mask, size).point([0] * 128 + [255] * 128)
 
 
 def fit(picture: Pillow.Image, width: int, height: int) -> Pillow.Image:

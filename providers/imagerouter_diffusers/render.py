@@ -12,6 +12,7 @@ from typing import Any
 from PIL import Image as Pillow
 
 from imagerouter import ImageRequest, InvalidParameterError, Progress, ProviderRejectedError
+from imagerouter.images import opaque
 from imagerouter_diffusers import capabilities, devices, failures, inputs, loading, loras, previews, sizes
 from imagerouter_diffusers.calls import Call, task_pipe
 from imagerouter_diffusers.config import DiffusersConfig
@@ -111,10 +112,10 @@ def prepare(job: Job) -> Inputs:
         return Inputs(sizes.plan(traits, request.width or traits.width, request.height or traits.height))
     if len(request.images) > 1:
         raise ProviderRejectedError("this model takes one input image", param="images")
-    original = inputs.opaque(inputs.decode(request.images[0], "images[0]"))
+    original = opaque(inputs.decode(request.images[0], "images[0]"))
     mask = None
     if request.mask is not None:
-        mask = inputs.repaint_mask(inputs.decode(request.mask, "mask"), original.size)
+        mask = inputs.hard_mask(inputs.decode(request.mask, "mask"), original.size)
     width, height = request.width or original.width, request.height or original.height
     return Inputs(
         sizes.plan(traits, width, height),

@@ -49,8 +49,11 @@ def _target(document: Document, path: Path, target: Any, providers: dict[str, Pr
     if kind is None:
         return target
     native = target.get("model") or str(path[1])
-    if validate(document, _both(kind), target, path) is not None:
-        definition = kind.model_validate({key: value for key, value in target.items() if key not in own})
+    valid = validate(document, _both(kind), target, path)
+    if valid is not None:
+        # Taken from what is valid already: an adapter may read whole files to check its keys.
+        values = {key: getattr(valid, key) for key in kind.model_fields}
+        definition = kind.model_construct(valid.model_fields_set & kind.model_fields.keys(), **values)
         providers[provider] = _defined(document, path, entry, native, definition)
     return {**own, "model": native}
 

@@ -1,4 +1,7 @@
-"""Picture files in another format, made only when the backend's own isn't what the client wants."""
+"""Picture files in another format, made only when the backend's own isn't what the client wants.
+
+And what input pictures and masks mean on every backend.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,7 @@ def convert(image: Image, output_format: str, compression: int | None = None) ->
     try:
         picture: PIL.Image.Image = Pillow.open(BytesIO(image.data))
         if output_format == "jpeg" and picture.mode != "RGB":
-            picture = _flatten(picture)
+            picture = opaque(picture)  # which JPEG has to be
         out = BytesIO()
         options = {} if output_format == "png" else {"quality": 100 if compression is None else compression}
         picture.save(out, output_format.upper(), **options)
@@ -41,12 +44,26 @@ def convert(image: Image, output_format: str, compression: int | None = None) ->
     return Image(data=out.getvalue(), media_type=f"image/{output_format}")
 
 
-def _flatten(picture: PIL.Image.Image) -> PIL.Image.Image:
-    """JPEG has no transparency: put the picture on white."""
+def opaque(picture: PIL.Image.Image) -> PIL.Image.Image:
+    """RGB, on white where it is transparent."""
     from PIL import Image as Pillow
 
+    if not picture.has_transparency_data:
+        return picture.convert("RGB")
     rgba = picture.convert("RGBA")
     return Pillow.alpha_composite(Pillow.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
+
+
+def repaint_mask(mask: PIL.Image.Image, size: tuple[int, int]) -> PIL.Image.Image:
+    """A grey picture of this size, white where to repaint: what is transparent, or, without an alpha channel, white."""
+    from PIL import Image as Pillow
+    from PIL import ImageOps
+
+    if mask.has_transparency_data:
+        white = ImageOps.invert(mask.convert("RGBA").getchannel("A"))
+    else:
+        white = mask.convert("L")
+    return white if white.size == size else white.resize(size, Pillow.Resampling.BILINEAR)
 
 
 def dimensions(image: Image) -> tuple[int, int] | None:

@@ -17,8 +17,9 @@ from tests.providers.comfyui.bind_graphs import bound, inpainting
 from tests.providers.comfyui.shelf import templates
 
 from imagerouter import Image, ImageRequest, InvalidParameterError
+from imagerouter.images import repaint_mask
 from imagerouter_comfyui.recipe import Recipe
-from imagerouter_comfyui.uploads import Ready, prepare, repaint_mask
+from imagerouter_comfyui.uploads import Ready, prepare
 
 RED, WHITE, BLACK = (255, 0, 0), (255, 255, 255), (0, 0, 0)
 
