@@ -16,14 +16,20 @@ FILES = sorted([*CORE.rglob("*.py"), *PROVIDERS.rglob("*.py")])
 
 CONTRACT = {
     "imagerouter",
-    "imagerouter.units",
+    "imagerouter.canvas",
     "imagerouter.errors",
+    "imagerouter.families",
     "imagerouter.http",
     "imagerouter.images",
+    "imagerouter.metadata",
+    "imagerouter.names",
     "imagerouter.parameters",
     "imagerouter.provider",
+    "imagerouter.remote",
     "imagerouter.samplers",
+    "imagerouter.tasks",
     "imagerouter.types",
+    "imagerouter.units",
 }
 """The rooms that an adapter may enter; a third party's can't rely on any other."""
 

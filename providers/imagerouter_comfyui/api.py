@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
@@ -12,6 +11,7 @@ import msgspec
 
 from imagerouter import ProviderResponseError
 from imagerouter.http import make_client, map_http_errors, raise_for_status
+from imagerouter.remote import headers_of
 from imagerouter_comfyui.config import ComfyConfig
 
 READ_SECONDS = 60.0
@@ -43,17 +43,6 @@ class QueuedJob(msgspec.Struct, frozen=True):
     running: bool
     priority: float
     """Lower goes first."""
-
-
-def headers_of(config: ComfyConfig) -> dict[str, str]:
-    """What every request and the websocket's handshake carry, credentials included."""
-    headers = {name: value.get_secret_value() for name, value in config.headers.items()}
-    if config.token is not None:
-        headers["authorization"] = f"Bearer {config.token.get_secret_value()}"
-    if config.username is not None and config.password is not None:
-        pair = f"{config.username}:{config.password.get_secret_value()}".encode()
-        headers["authorization"] = f"Basic {base64.b64encode(pair).decode()}"
-    return headers
 
 
 class Api:

@@ -2,65 +2,26 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
-    SecretStr,
     ValidationError,
     model_validator,
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from imagerouter import ProviderConfig
+from imagerouter.families import Name as Family
+from imagerouter.remote import BaseUrl, RemoteConfig
 from imagerouter.units import Seconds
 from imagerouter_comfyui.graph import WorkflowError, is_ui_format, read_file
 
-Family = Literal[
-    "sd15",
-    "sd2",
-    "sdxl",
-    "sd3",
-    "flux",
-    "flux2",
-    "qwen-image",
-    "chroma",
-    "z-image",
-    "hidream",
-]
 Transfer = Literal["view", "websocket"]
-
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_FIELD = re.compile(r"[!-~]([\t -~]*[!-~])?")
-"""RFC 9110, section 5: what the name and the value of a header may consist of."""
-
-
-def _as_header_name(name: str) -> str:
-    if not _TOKEN.fullmatch(name):
-        raise ValueError("a header's name is letters, digits and hyphens")
-    return name
-
-
-def _as_header_value(value: SecretStr) -> SecretStr:
-    if not _FIELD.fullmatch(value.get_secret_value()):
-        raise ValueError("a header's value is one line of printable ASCII, without spaces around it")
-    return value
-
-
-HeaderName = Annotated[str, AfterValidator(_as_header_name)]
-HeaderValue = Annotated[SecretStr, AfterValidator(_as_header_value)]
-
-
-def _as_nothing(value: Any) -> Any:
-    """``${env.TOKEN:-}`` is empty where there is no token."""
-    return None if value == "" else value
 
 
 def _as_list(value: Any) -> Any:
@@ -152,20 +113,13 @@ def _problems(path: str, model: ComfyModel) -> Mapping[str, list[str]]:
     return {} if is_ui_format(graph) else check(graph, model)
 
 
-class ComfyConfig(ProviderConfig):
+class ComfyConfig(RemoteConfig):
     """Keys of ``type: comfyui``."""
 
-    base_url: str = Field(
+    base_url: BaseUrl = Field(
         default="http://127.0.0.1:8188",
-        pattern=r"^https?://[^\s/]+\S*$",
         description="Where the server is; behind a proxy with the path that leads to it.",
     )
-    token: Annotated[HeaderValue | None, BeforeValidator(_as_nothing)] = Field(
-        default=None, description="Sent as `authorization: Bearer …`."
-    )
-    username: str | None = Field(default=None, description="For basic authentication, with `password`.")
-    password: SecretStr | None = Field(default=None, description="For basic authentication, with `username`.")
-    headers: dict[HeaderName, HeaderValue] = Field(default={}, description="Further headers for every request.")
     queue_timeout: Seconds = Field(
         default=300.0, description="Longest wait in the server's own queue, behind other people's jobs."
     )
@@ -188,11 +142,3 @@ class ComfyConfig(ProviderConfig):
     models: dict[str, ComfyModel] = Field(
         default={}, description="Models by name: workflows, and files that need more than their name."
     )
-
-    @model_validator(mode="after")
-    def _has_one_way_in(self) -> ComfyConfig:
-        if (self.username is None) != (self.password is None):
-            raise ValueError("`username` and `password` need each other")
-        if self.token is not None and self.username is not None:
-            raise ValueError("`token` and `username` exclude each other")
-        return self

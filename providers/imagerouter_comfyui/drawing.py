@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from typing import Any
 from uuid import uuid4
 
 import msgspec
@@ -22,11 +21,12 @@ from imagerouter import (
     ProviderResponseError,
 )
 from imagerouter.images import dimensions
+from imagerouter.metadata import stripped
+from imagerouter.tasks import Background
 from imagerouter_comfyui.api import Api, FileRef, PromptRejectedError
 from imagerouter_comfyui.config import ComfyConfig
 from imagerouter_comfyui.failures import failed, rejected
 from imagerouter_comfyui.jobs import STOP_SECONDS, Jobs
-from imagerouter_comfyui.metadata import stripped
 from imagerouter_comfyui.recipe import Built, Recipe, Sources
 from imagerouter_comfyui.residency import Residency, loaders_of
 from imagerouter_comfyui.schedules import bounded
@@ -41,25 +41,6 @@ HISTORY_RETRIES = (0.05, 0.2, 0.8)
 """Seconds. A server writes a job's history up to a second after it has told that the job succeeded."""
 
 
-class Background:
-    """Work that nobody waits for, until the end."""
-
-    def __init__(self) -> None:
-        self._tasks: set[asyncio.Task[Any]] = set()
-
-    def start(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
-
-    async def aclose(self) -> None:
-        if self._tasks:
-            _, late = await asyncio.wait(self._tasks, timeout=STOP_SECONDS)
-            for task in late:
-                task.cancel()
-
-
 class Easel:
     """Draws requests on one server."""
 
@@ -69,7 +50,7 @@ class Easel:
         self._api = api
         self._jobs = jobs
         self._residency = residency
-        self._background = Background()
+        self._background = Background(STOP_SECONDS)
 
     async def aclose(self) -> None:
         await self._background.aclose()

@@ -7,8 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from imagerouter import ImageRouterError
-from imagerouter_comfyui import names
+from imagerouter import ImageRouterError, names
 from imagerouter_comfyui.api import Api
 from imagerouter_comfyui.config import ComfyConfig, ComfyModel
 from imagerouter_comfyui.families import Template, kits

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from imagerouter_comfyui import names
+from imagerouter import names
 from imagerouter_comfyui.graph import Graph
 
 MOST_KEPT = 16

@@ -23,7 +23,7 @@ from websockets.exceptions import InvalidStatus, WebSocketException
 
 from imagerouter import ProviderError, ProviderUnavailableError
 from imagerouter.http import is_local
-from imagerouter_comfyui.api import headers_of
+from imagerouter.remote import headers_of
 from imagerouter_comfyui.config import ComfyConfig
 from imagerouter_comfyui.frames import Frame, parse
 

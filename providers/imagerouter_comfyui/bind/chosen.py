@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from imagerouter.names import close
 from imagerouter.parameters import ALIASES, CANONICAL_OF, DECLARABLE
 from imagerouter_comfyui.bind.pictures import file_input
 from imagerouter_comfyui.bind.survey import Survey, written
 from imagerouter_comfyui.bind.targets import Source, Target
 from imagerouter_comfyui.config import Binding, ComfyModel
 from imagerouter_comfyui.graph import Graph, Place, title
-from imagerouter_comfyui.names import close
 from imagerouter_comfyui.nodes import Input
 
 OUTPUT = "output"

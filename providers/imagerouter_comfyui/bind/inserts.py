@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from imagerouter import InvalidParameterError, Lora
+from imagerouter.names import demand
 from imagerouter_comfyui.bind.chain import Chain
 from imagerouter_comfyui.bind.survey import Socket, Survey
 from imagerouter_comfyui.graph import Graph, Node, Place, link
-from imagerouter_comfyui.names import demand
 
 LORA, LORA_MODEL_ONLY = "LoraLoader", "LoraLoaderModelOnly"
 CLIP_SKIP, VAE, CROP = "CLIPSetLastLayer", "VAELoader", "ImageCrop"

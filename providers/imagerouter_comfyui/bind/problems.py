@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from imagerouter.names import close, instead, slashed
 from imagerouter_comfyui.bind.survey import Survey, written
 from imagerouter_comfyui.graph import Graph, Place, link, links
-from imagerouter_comfyui.names import close, instead, slashed
 
 
 def broken(graph: Graph) -> Iterator[str]:

@@ -7,9 +7,9 @@ from math import isfinite
 from typing import Any, Literal
 
 from imagerouter import InvalidParameterError
+from imagerouter.names import demand
 from imagerouter_comfyui.config import Binding
 from imagerouter_comfyui.graph import Place
-from imagerouter_comfyui.names import demand
 from imagerouter_comfyui.nodes import Input
 
 Source = Literal["file", "title", "automatic"]

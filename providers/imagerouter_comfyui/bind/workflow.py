@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from imagerouter import ImageRequest, InvalidParameterError, Model
+from imagerouter.names import demand
 from imagerouter.parameters import DECLARABLE
 from imagerouter_comfyui.bind.inserts import Inserts, Revision
 from imagerouter_comfyui.bind.sizes import AXES
 from imagerouter_comfyui.bind.targets import Targets
 from imagerouter_comfyui.graph import Graph, Place
-from imagerouter_comfyui.names import demand
 from imagerouter_comfyui.recipe import Built, Sources
 
 _PLAIN = tuple(sorted(DECLARABLE - {"seed", "images", "mask", "loras", "hires", *AXES}))

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from imagerouter import InvalidParameterError
+from imagerouter.names import demand
 from imagerouter_comfyui.families.kit import Kit
-from imagerouter_comfyui.names import demand
 
 OPTION = "controlnet"
 _PARAM = f"provider.options.{OPTION}"
@@ -34,7 +34,7 @@ def controls(options: Mapping[str, Any], images: tuple[str, ...], kit: Kit) -> t
     if not items:
         return ()
     if not kit.family.has_controlnet:
-        raise InvalidParameterError(f"{kit.family.title} takes no ControlNet here", param=_PARAM)
+        raise InvalidParameterError(f"{kit.traits.title} takes no ControlNet here", param=_PARAM)
     if not isinstance(items, list) or len(items) != len(images):
         raise InvalidParameterError(f"`{_PARAM}` must be a list of objects with a `name` and an `image`", param=_PARAM)
     return tuple(

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from imagerouter import IMAGE, OBJECT, STRING, Descriptor, Model, between, one_of
+from imagerouter.canvas import LARGEST, LEAST
 from imagerouter_comfyui.families.kit import Kit
 from imagerouter_comfyui.families.settings import EDIT_STRENGTH
-from imagerouter_comfyui.families.sizes import LARGEST, LEAST
 
 _MOST_STEPS = 200
 """The server would take 10000, which nobody means."""
@@ -20,14 +20,14 @@ def model(kit: Kit) -> Model:
         parameters=parameters(kit),
         width=kit.width,
         height=kit.height,
-        size_multiple=kit.family.multiple,
-        description=f"{kit.family.title} {kind}",
+        size_multiple=kit.traits.multiple,
+        description=f"{kit.traits.title} {kind}",
     )
 
 
 def parameters(kit: Kit) -> dict[str, Descriptor]:
     """Canonical parameter → its limits, for those that have an effect on this model."""
-    family, usual = kit.family, kit.family.usual
+    family, usual = kit.family, kit.traits.usual
     least, most = kit.limits("KSampler", "steps")
     is_guided = usual.cfg_scale is not None
     keeps_source = family.edits == "noise"
@@ -40,7 +40,7 @@ def parameters(kit: Kit) -> dict[str, Descriptor]:
         ("sampler", True, one_of(kit.samplers, kit.sampler)),
         ("scheduler", bool(kit.schedulers), one_of(kit.schedulers, kit.scheduler)),
         ("strength", keeps_source, between(0, 1, 1.0 if family.inpaints == "only" else EDIT_STRENGTH)),
-        ("clip_skip", family.has_clip_skip, between(1, 12, 1)),
+        ("clip_skip", kit.traits.has_clip_skip, between(1, 12, 1)),
         ("vae", bool(kit.vaes), STRING),  # no list of choices: a name may lack its folder and ending
         ("loras", bool(kit.loras), OBJECT),
         ("hires", kit.has_hires, OBJECT),

@@ -1,6 +1,6 @@
 """The model families that have a template, each as the facts that tell it from the others.
 
-Loaders, latents, shifts and starting values are those of the workflows that ComfyUI itself comes with (package
+Loaders, latents and shifts are those of the workflows that ComfyUI itself comes with (package
 ``comfyui-workflow-templates``) and of the models' own cards.
 """
 
@@ -9,20 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from imagerouter_comfyui import config
-
-Name = config.Family
-
-
-@dataclass(frozen=True)
-class Usual:
-    """What is used where the client says nothing. ``None``: the family has no such thing, and it isn't declared."""
-
-    steps: int
-    cfg_scale: float | None
-    guidance: float | None = None
-    sampler: str = "euler"
-    scheduler: str = "simple"
+from imagerouter.families import TRAITS, Name, Traits
 
 
 @dataclass(frozen=True)
@@ -49,12 +36,7 @@ def shifted(node: str, shift: float) -> Patches:
 class Family:
     """How one family is loaded, sampled and fed with pictures."""
 
-    title: str
-    side: int
-    """Native width and height in pixels."""
-    usual: Usual
-    multiple: int = 16
-    """What sides of a canvas are divisible by."""
+    traits: Traits
     latent: str = "EmptySD3LatentImage"
     """Node class of the empty canvas."""
     patches: Patches = ()
@@ -65,7 +47,6 @@ class Family:
     """``type`` of ``CLIPLoader`` and ``DualCLIPLoader``."""
     vae: str = ""
     """Role of the VAE, for models that come without one."""
-    has_clip_skip: bool = False
     has_controlnet: bool = False
     edits: Literal["noise", "reference", "prompt"] = "noise"
     """``noise``: an input picture is the start, and ``strength`` says how much of it stays. ``reference``: the model
@@ -83,47 +64,31 @@ class Family:
         return {"noise": 1, "reference": 10, "prompt": len(self.sees.inputs) if self.sees else 0}[self.edits]
 
 
-_SD = Usual(steps=25, cfg_scale=7.0, sampler="dpmpp_2m", scheduler="karras")
-
 FAMILIES: dict[Name, Family] = {
     "sd15": Family(
-        "Stable Diffusion 1.5",
-        512,
-        _SD,
-        8,
+        TRAITS["sd15"],
         "EmptyLatentImage",
         encoders=("clip_l",),
         encoder_type="stable_diffusion",
         vae="sd-vae",
-        has_clip_skip=True,
         has_controlnet=True,
     ),
     "sd2": Family(
-        "Stable Diffusion 2",
-        768,
-        _SD,
-        8,
+        TRAITS["sd2"],
         "EmptyLatentImage",
         encoder_type="stable_diffusion",
-        has_clip_skip=True,
         has_controlnet=True,
     ),
     "sdxl": Family(
-        "SDXL",
-        1024,
-        _SD,
-        8,
+        TRAITS["sdxl"],
         "EmptyLatentImage",
         encoders=("clip_l", "clip_g"),
         encoder_type="sdxl",
         vae="sdxl-vae",
-        has_clip_skip=True,
         has_controlnet=True,
     ),
     "sd3": Family(
-        "Stable Diffusion 3",
-        1024,
-        Usual(steps=28, cfg_scale=4.5, scheduler="sgm_uniform"),
+        TRAITS["sd3"],
         patches=shifted("ModelSamplingSD3", 3.0),
         encoders=("clip_l", "clip_g", "t5xxl"),
         encoder_type="sd3",
@@ -131,18 +96,14 @@ FAMILIES: dict[Name, Family] = {
         has_controlnet=True,
     ),
     "flux": Family(
-        "Flux.1",
-        1024,
-        Usual(steps=20, cfg_scale=None, guidance=3.5),
+        TRAITS["flux"],
         encoders=("clip_l", "t5xxl"),
         encoder_type="flux",
         vae="flux-vae",
         has_controlnet=True,
     ),
     "flux2": Family(
-        "Flux.2",
-        1024,
-        Usual(steps=20, cfg_scale=None, guidance=4.0),
+        TRAITS["flux2"],
         latent="EmptyFlux2LatentImage",
         encoders=("mistral-flux2",),
         encoder_type="flux2",
@@ -151,9 +112,7 @@ FAMILIES: dict[Name, Family] = {
         sigmas="size",
     ),
     "qwen-image": Family(
-        "Qwen-Image",
-        1328,
-        Usual(steps=20, cfg_scale=4.0),
+        TRAITS["qwen-image"],
         patches=shifted("ModelSamplingAuraFlow", 3.1),
         encoders=("qwen2.5-vl-7b",),
         encoder_type="qwen_image",
@@ -161,27 +120,21 @@ FAMILIES: dict[Name, Family] = {
         has_controlnet=True,
     ),
     "chroma": Family(
-        "Chroma",
-        1024,
-        Usual(steps=26, cfg_scale=3.5, scheduler="beta"),
+        TRAITS["chroma"],
         patches=shifted("ModelSamplingAuraFlow", 1.0),
         encoders=("t5xxl",),
         encoder_type="chroma",
         vae="flux-vae",
     ),
     "z-image": Family(
-        "Z-Image",
-        1024,
-        Usual(steps=25, cfg_scale=4.0, sampler="res_multistep"),
+        TRAITS["z-image"],
         patches=shifted("ModelSamplingAuraFlow", 3.0),
         encoders=("qwen3-4b",),
         encoder_type="lumina2",
         vae="flux-vae",
     ),
     "hidream": Family(
-        "HiDream-I1",
-        1024,
-        Usual(steps=50, cfg_scale=5.0, sampler="uni_pc"),
+        TRAITS["hidream"],
         patches=shifted("ModelSamplingSD3", 3.0),
         encoders=("clip_l-hidream", "clip_g-hidream", "t5xxl", "llama3.1-8b"),
         encoder_type="hidream",

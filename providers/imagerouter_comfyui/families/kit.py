@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from imagerouter import Operation
+from imagerouter.families import Traits
 from imagerouter_comfyui.families.family import Family
 from imagerouter_comfyui.nodes import NodeClasses
 
@@ -34,6 +35,10 @@ class Kit:
     def file(self) -> str:
         return self.checkpoint or self.diffusion_model or ""
 
+    @property
+    def traits(self) -> Traits:
+        return self.family.traits
+
     @cached_property
     def samplers(self) -> tuple[str, ...]:
         return self._options("KSampler", "sampler_name")
@@ -45,11 +50,11 @@ class Kit:
     @property
     def sampler(self) -> str:
         """The family's usual one, or on a server too old for it the first that it has."""
-        return _preferred(self.family.usual.sampler, self.samplers)
+        return _preferred(self.traits.usual.sampler, self.samplers)
 
     @property
     def scheduler(self) -> str:
-        return _preferred(self.family.usual.scheduler, self.schedulers)
+        return _preferred(self.traits.usual.scheduler, self.schedulers)
 
     @property
     def operations(self) -> frozenset[Operation]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from imagerouter_comfyui import names
+from imagerouter import names
 from imagerouter_comfyui.config import ComfyModel
 from imagerouter_comfyui.families import roles
 from imagerouter_comfyui.families.detect import detect, native_size
@@ -50,7 +50,7 @@ def make(name: str, file: str, entry: ComfyModel, stock: Stock) -> Kit:
     files = stock.files
     is_checkpoint = file in files.get("checkpoints", ()) and entry.diffusion_model is None
     family = _family(file, entry, stock.metadata, is_checkpoint=is_checkpoint)
-    width, height = native_size(stock.metadata) or (family.side, family.side)
+    width, height = native_size(stock.metadata) or (family.traits.side, family.traits.side)
     kit = Kit(
         id=name,
         family=family,
@@ -81,7 +81,9 @@ def _family(file: str, entry: ComfyModel, metadata: Mapping[str, Any], *, is_che
     if found.family is None:
         raise UnusableError(found.reason)
     family = variant(found.family, told)
-    return replace(family, title="Stable Diffusion") if found.is_guess else family
+    if found.is_guess:
+        return replace(family, traits=replace(family.traits, title="Stable Diffusion"))
+    return family
 
 
 def _encoders(entry: ComfyModel, family: Family, files: Files, *, needed: bool) -> tuple[str, ...]:
@@ -93,7 +95,7 @@ def _encoders(entry: ComfyModel, family: Family, files: Files, *, needed: bool) 
     if not needed:
         return ()
     if not family.encoders:
-        raise UnusableError(f"{family.title} without its own text encoder; set its `text_encoders` and `vae`")
+        raise UnusableError(f"{family.traits.title} without its own text encoder; set its `text_encoders` and `vae`")
     found = {role: roles.holder(role, here) for role in family.encoders}
     if missing := [roles.DESCRIPTIONS[role] for role, file in found.items() if file is None]:
         them, there = ("text encoder", "it is") if len(missing) == 1 else ("text encoders", "they are")
@@ -128,8 +130,8 @@ def _check_classes(kit: Kit) -> None:
     needed = [*ALWAYS, family.latent, "CheckpointLoaderSimple" if kit.checkpoint else "UNETLoader"]
     needed += [loader] if loader else []
     needed += [node for node, _, _ in family.patches]
-    needed += ["FluxGuidance"] if family.usual.guidance is not None else []
-    needed += ["ConditioningZeroOut"] if family.usual.cfg_scale is None else []
+    needed += ["FluxGuidance"] if family.traits.usual.guidance is not None else []
+    needed += ["ConditioningZeroOut"] if family.traits.usual.cfg_scale is None else []
     needed += ["ReferenceLatent", "ImageScaleToTotalPixels"] if family.edits == "reference" else []
     if family.sigmas == "size":
         needed += ["RandomNoise", "KSamplerSelect", "CFGGuider", "SamplerCustomAdvanced", "Flux2Scheduler"]
@@ -137,7 +139,7 @@ def _check_classes(kit: Kit) -> None:
     needed += [family.sees.node] if family.sees else []
     needed += ["FluxKontextMultiReferenceLatentMethod"] if family.sees and family.sees.reference_method else []
     if missing := next((name for name in needed if name not in classes), None):
-        raise UnusableError(f"the server has no node `{missing}`; it is too old for {family.title}")
+        raise UnusableError(f"the server has no node `{missing}`; it is too old for {family.traits.title}")
     _check_option(kit, "UNETLoader", "weight_dtype", kit.weight_dtype if kit.diffusion_model else None)
     _check_option(kit, loader, "type", family.encoder_type if len(kit.text_encoders) in (1, 2) else None)
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from imagerouter import Operation
+from imagerouter.canvas import Size
 from imagerouter_comfyui.families.conditioning import Told
 from imagerouter_comfyui.families.draft import Given, Out
 from imagerouter_comfyui.families.loading import Parts
 from imagerouter_comfyui.families.scene import Scene
-from imagerouter_comfyui.families.sizes import Size
 
 
 @dataclass(frozen=True)

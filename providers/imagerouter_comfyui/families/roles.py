@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from imagerouter_comfyui.names import stem
+from imagerouter.names import stem
 
 PATTERNS: dict[str, tuple[str, ...]] = {
     "clip_l": (r"^clip[_-]?l(?!.*hidream)", r"vit-l-14"),

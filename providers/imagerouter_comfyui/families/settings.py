@@ -6,15 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from imagerouter import ImageRequest, InvalidParameterError, Operation, ProviderRejectedError
+from imagerouter.canvas import LARGEST, Size, choose
+from imagerouter.names import demand, find
 from imagerouter_comfyui.families.controls import Control, controls
 from imagerouter_comfyui.families.kit import Kit
-from imagerouter_comfyui.families.sizes import LARGEST, Size, choose
-from imagerouter_comfyui.names import demand, find
 from imagerouter_comfyui.recipe import Sources
 
 EDIT_STRENGTH = 0.75
 """An edit without a mask keeps the composition; an area to repaint is drawn anew."""
 HIRES_STRENGTH = 0.5
+_NATIVE_AREAS = 4
+"""How many of them an input picture that is the start may set."""
 LATENT_UPSCALERS = {
     "latent": "bislerp",
     "latent (nearest-exact)": "nearest-exact",
@@ -79,8 +81,8 @@ class Settings:
 
 
 def settle(request: ImageRequest, sources: Sources, kit: Kit) -> Settings:
-    family, usual = kit.family, kit.family.usual
-    size = choose(request, sources.image_size, kit)
+    usual = kit.traits.usual
+    size = _size(request, sources, kit)
     steps = request.steps or usual.steps
     return Settings(
         operation=request.operation,
@@ -94,12 +96,18 @@ def settle(request: ImageRequest, sources: Sources, kit: Kit) -> Settings:
         sampler=_one_of("sampler", request.sampler, kit.sampler, kit.samplers),
         scheduler=_one_of("scheduler", request.scheduler, kit.scheduler, kit.schedulers) if kit.schedulers else None,
         strength=_strength(request, kit),
-        clip_skip=(request.clip_skip or 1) if family.has_clip_skip else 1,
+        clip_skip=(request.clip_skip or 1) if kit.traits.has_clip_skip else 1,
         vae=None if request.vae is None else demand(request.vae, kit.vaes, "vae", "VAE"),
         loras=_loras(request, kit.loras),
         controls=controls(request.options, sources.controls, kit),
         hires=_second_pass(request, size, steps, kit),
     )
+
+
+def _size(request: ImageRequest, sources: Sources, kit: Kit) -> Size:
+    times = _NATIVE_AREAS if kit.family.edits == "noise" else 1
+    native = (kit.width, kit.height)
+    return choose(request, sources.image_size, native=native, multiple=kit.traits.multiple, times=times)
 
 
 def _or(given: float | None, usual: float) -> float:
@@ -131,7 +139,7 @@ def _second_pass(request: ImageRequest, size: Size, steps: int, kit: Kit) -> Sec
     hires = request.hires
     if hires is None or not kit.has_hires or request.operation is not Operation.GENERATE:
         return None
-    larger = size.scaled(hires.scale, kit.family.multiple)
+    larger = size.scaled(hires.scale, kit.traits.multiple)
     if max(larger.canvas_width, larger.canvas_height) > LARGEST:
         raise InvalidParameterError(f"`hires.scale` makes it larger than {LARGEST} pixels", param="hires.scale")
     upscaler = hires.upscaler or "latent"

@@ -40,7 +40,7 @@ class Template(Recipe):
     def build(self, request: ImageRequest, sources: Sources) -> Built:
         kit = self.kit
         if len(request.images) > (most := kit.family.most_pictures):
-            message = f"{kit.family.title} takes {most} input image{'s' if most > 1 else ''} at most"
+            message = f"{kit.traits.title} takes {most} input image{'s' if most > 1 else ''} at most"
             raise ProviderRejectedError(message, param=f"images[{most}]")
         scene = Scene(kit=kit, settings=settle(request, sources, kit), sources=sources)
         parts = loading.load(scene)

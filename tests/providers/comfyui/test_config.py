@@ -58,29 +58,3 @@ def test_a_workflow_that_cannot_be_read_is_told_with_its_path(tmp_path: Path) ->
     assert refusals(ComfyModel, workflow=missing, bindings={"steps": "3.steps"}) == [
         (("workflow",), f"{missing}: no such file or directory")
     ]
-
-
-@pytest.mark.parametrize("keys", [{"headers": {"x-key": "VALUE"}}, {"token": "VALUE"}], ids=["headers", "token"])
-@pytest.mark.parametrize("value", ["schlüssel", "two\nlines", "bell\a", " padded", "padded ", "nul\0"])
-def test_a_header_that_no_request_could_carry_is_refused_without_being_shown(keys: Any, value: str) -> None:
-    given = json.loads(json.dumps(keys).replace('"VALUE"', json.dumps(value)))
-    with pytest.raises(ValidationError) as caught:
-        ComfyConfig(**given)
-    (detail,) = caught.value.errors()
-    assert detail["loc"] == (("headers", "x-key") if "headers" in keys else ("token",))
-    assert detail["msg"].endswith("one line of printable ASCII, without spaces around it")
-
-
-def test_an_empty_token_is_none() -> None:
-    assert ComfyConfig(token="").token is None  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize("name", ["", "x key", "x:key", "schlüssel", "x\nkey"])
-def test_a_header_needs_a_name_that_is_one(name: str) -> None:
-    ((at, said),) = refusals(ComfyConfig, headers={name: "value"})
-    assert (at[:2], said) == (("headers", name), "a header's name is letters, digits and hyphens")
-
-
-def test_usual_headers_are_taken() -> None:
-    config = ComfyConfig(token="abc-_.~+/=", headers={"CF-Access-Client-Id": "a b\tc", "x_key": "!"})
-    assert config.headers["CF-Access-Client-Id"].get_secret_value() == "a b\tc"

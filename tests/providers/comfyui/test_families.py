@@ -19,7 +19,9 @@ FLUX2 = SHELF["flux2_dev_fp8mixed.safetensors"]
 
 
 def test_the_shelf_holds_every_family() -> None:
-    assert {template.kit.family.title for template in SHELF.values()} >= {family.title for family in FAMILIES.values()}
+    assert {template.kit.traits.title for template in SHELF.values()} >= {
+        family.traits.title for family in FAMILIES.values()
+    }
     assert SHELF.keys() == {*FILES["checkpoints"], *FILES["diffusion_models"]}
 
 

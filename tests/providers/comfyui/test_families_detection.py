@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from imagerouter_comfyui import names
+from imagerouter import names
+from imagerouter.families import traits
 from imagerouter_comfyui.families import roles
 from imagerouter_comfyui.families.detect import detect, native_size
 from imagerouter_comfyui.families.variants import variant
@@ -118,27 +119,10 @@ def test_a_native_size_is_read_from_the_header() -> None:
     assert native_size({"modelspec.resolution": "9999x9999"}) is None
 
 
-@pytest.mark.parametrize(
-    ("family", "stem", "steps", "cfg_scale"),
-    [
-        ("sdxl", "sd_xl_base_1.0", 25, 7.0),
-        ("sdxl", "sd_xl_turbo_1.0_fp16", 4, 1.0),
-        ("sdxl", "dreamshaperXL_lightningDPMSDE", 8, 1.5),
-        ("sd15", "dreamshaper_8LCM", 6, 1.5),
-        ("flux", "flux1-schnell", 4, None),
-        ("flux2", "flux-2-klein-4b", 4, None),
-        ("flux2", "flux-2-klein-base-4b", 20, 5.0),
-        ("z-image", "z_image_turbo_bf16", 8, None),
-        ("z-image", "z_image_bf16", 25, 4.0),
-        ("hidream", "hidream_i1_fast_fp8", 16, None),
-        ("qwen-image", "qwen_image_2512_bf16", 50, 4.0),
-        ("qwen-image", "qwen_image_edit_2509_fp8_e4m3fn", 20, 4.0),
-        ("qwen-image", "qwen_image_edit_2511_bf16", 40, 3.0),
-    ],
-)
-def test_distilled_models_get_their_own_defaults(family: str, stem: str, steps: int, cfg_scale: float | None) -> None:
-    usual = variant(family, stem).usual  # type: ignore[arg-type]
-    assert (usual.steps, usual.cfg_scale) == (steps, cfg_scale)
+def test_a_variant_has_what_it_wants_from_any_backend_and_what_is_comfyuis_own() -> None:
+    family = variant("qwen-image", "qwen_image_edit_2511_bf16")
+    assert family.traits == traits("qwen-image", "qwen_image_edit_2511_bf16")
+    assert (family.traits.title, family.traits.usual.steps, family.most_pictures) == ("Qwen-Image-Edit", 40, 3)
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,8 @@
 """How big to draw, so that exactly the asked size comes back.
 
-The server silently rounds a canvas down to what the model can draw. So the next multiple up is drawn instead: a
-picture from text is cut out of its middle, and an edited one is stretched to it and back, so that it stays aligned
-with its source.
+Backends silently round a canvas down to what the model can draw. So the next multiple up is drawn instead: a picture
+from text is cut out of its middle, and an edited one is stretched to it and back, so that it stays aligned with its
+source.
 """
 
 from __future__ import annotations
@@ -10,15 +10,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from imagerouter import ImageRequest, Operation
-from imagerouter_comfyui.families.kit import Kit
+from imagerouter.types import ImageRequest, Operation
 
 LARGEST = 16384
-"""Longest side that the server's nodes take, in pixels."""
+"""Longest side of a canvas in pixels, which is what ComfyUI's nodes take (`MAX_RESOLUTION` in its ``nodes.py``)."""
 LEAST = 16
-_LARGEST_SOURCE = 4
-"""An input picture sets the size up to so many times the native area; beyond that models repeat themselves. Those
-that look at the picture while they draw a new one aren't held together by it: they get the native area at most."""
+"""Shortest side of a picture in pixels."""
 
 
 @dataclass(frozen=True)
@@ -36,20 +33,30 @@ class Size:
         return (self.width, self.height) == (self.canvas_width, self.canvas_height)
 
     def scaled(self, factor: float, multiple: int) -> Size:
+        """Of the picture ``factor`` times as wide and high."""
         width, height = (max(LEAST, round(side * factor)) for side in (self.width, self.height))
         return fitted(width, height, multiple)
 
 
 def fitted(width: int, height: int, multiple: int) -> Size:
+    """A picture of this size on the least canvas that holds it."""
     return Size(width, height, _up(width, multiple), _up(height, multiple))
 
 
-def choose(request: ImageRequest, source: tuple[int, int] | None, kit: Kit) -> Size:
-    """What was asked for, else the input picture's own size, else the model's."""
-    usual, multiple = (kit.width, kit.height), kit.family.multiple
+def choose(
+    request: ImageRequest, source: tuple[int, int] | None, *, native: tuple[int, int], multiple: int, times: int
+) -> Size:
+    """What was asked for, else the input picture's own size, else the model's.
+
+    :param source: width and height of the input picture, where they are known.
+    :param native: width and height that the model was trained for.
+    :param multiple: what sides of a canvas are divisible by.
+    :param times: an input picture sets the size up to so many times the native area. Beyond about four of them models
+        repeat themselves. Those that look at the picture while they draw a new one aren't held together by it: 1.
+    """
+    usual = native
     if request.operation is not Operation.GENERATE and source is not None:
-        times = _LARGEST_SOURCE if kit.family.edits == "noise" else 1
-        usual = bounded(source, kit.width * kit.height * times, multiple)
+        usual = bounded(source, native[0] * native[1] * times, multiple)
     return fitted(request.width or usual[0], request.height or usual[1], multiple)
 
 

@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imagerouter import ProviderRejectedError
-from imagerouter_comfyui import names
+from imagerouter import ProviderRejectedError, names
 
 FILES = ["a/x.safetensors", "c/x.safetensors", "b\\y.ckpt", "a/z.ckpt", "a/z.safetensors"]
 
