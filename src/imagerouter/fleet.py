@@ -172,7 +172,8 @@ class Fleet:
             member.status = checked_status(member.name, await member.provider.status())
         if not member.status.ready:
             raise ProviderUnavailableError(member.status.detail or "not ready")
-        self._scheduler.observe(member.name, member.status.resident)
+        status = member.status
+        self._scheduler.observe(member.name, status.resident, status.running + status.queued)
         if not member.ready:
             member.ready, member.detail = True, ""
             self._scheduler.open(member.name, member.provider.config.concurrency)

@@ -26,6 +26,8 @@ class Slot:
     running: int = 0
     resident: frozenset[str] = frozenset()
     """Native names of the models that are loaded there, as far as is known."""
+    foreign: int = 0
+    """Other people's jobs, running or waiting in the provider's own queue, when it was last looked at."""
     streak: int = 0
     """Jobs in a row on the resident model while others waited."""
     seconds: float = 10.0
@@ -65,13 +67,14 @@ def choose(slots: dict[str, Slot], waiters: Sequence[Waiter], quantum: int) -> t
 
     :param waiters: in order of arrival.
     """
-    best: tuple[tuple[int, bool, int, int], str, Waiter] | None = None
+    best: tuple[tuple[int, int, int, int], str, Waiter] | None = None
     for name, slot in slots.items():
         if not slot.free or (waiter := _pick(name, slot, waiters, quantum)) is None:
             continue
-        swap = waiter.targets[name].model.id not in slot.resident
+        # A job that somebody else has there delays this one about as much as a swap does.
+        delay = slot.foreign + (waiter.targets[name].model.id not in slot.resident)
         rank = waiter.rank(name)
-        key = (rank if waiter.ordered else 0, swap, rank, waiter.number)
+        key = (rank if waiter.ordered else 0, delay, rank, waiter.number)
         if best is None or key < best[0]:
             best = (key, name, waiter)
     return None if best is None else (best[1], best[2])
@@ -115,10 +118,11 @@ class Scheduler:
         slot.capacity, slot.closed = capacity, None
         self._bind()
 
-    def observe(self, provider: str, resident: frozenset[str]) -> None:
-        """Note which models are loaded on a provider."""
+    def observe(self, provider: str, resident: frozenset[str], jobs: int = 0) -> None:
+        """Note which models are loaded on a provider, and how many jobs it has, ours among them."""
         if (slot := self.slots.get(provider)) is not None:
             slot.resident = resident
+            slot.foreign = max(0, jobs - slot.running)
 
     def close(self, provider: str, error: Callable[[], ImageRouterError]) -> None:
         """Take a provider out: it gets no further job, and jobs that have no other candidate fail."""

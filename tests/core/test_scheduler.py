@@ -60,6 +60,20 @@ async def test_a_job_goes_where_its_model_is_resident() -> None:
     assert await run_all(made, [[target("one"), target("two")]]) == [(0, "two", "m")]
 
 
+async def test_a_job_goes_where_nobody_elses_work_is_in_its_way() -> None:
+    made = scheduler(one=1, two=1)
+    made.observe("one", frozenset({"m"}), jobs=2)
+    made.observe("two", frozenset())
+    assert await run_all(made, [[target("one"), target("two")]]) == [(0, "two", "m")]
+
+
+async def test_the_own_jobs_of_a_provider_are_nobody_elses() -> None:
+    made = scheduler(one=2, two=1)
+    async with made.lease([target("one")]):
+        made.observe("one", frozenset({"m"}), jobs=1)
+        assert await run_all(made, [[target("one"), target("two")]]) == [(0, "one", "m")]
+
+
 async def test_the_clients_own_order_counts_before_residency() -> None:
     made = scheduler(one=1, two=1)
     made.observe("two", frozenset({"m"}))
