@@ -22,7 +22,9 @@ from imagerouter.scheduler import Scheduler
 log = structlog.get_logger(__name__)
 
 WATCH_SECONDS = 10.0
-"""Between two looks at a provider's status; its models are listed again at every sixth."""
+"""Between two looks at a provider's status."""
+LIST_SECONDS = 60.0
+"""Between two looks at which models it has."""
 LOOK_SECONDS = 0.05
 """Between the end of a job and the look at what it has left loaded."""
 FIRST_RETRY, LAST_RETRY = 0.5, 30.0
@@ -126,14 +128,16 @@ class Fleet:
 
     async def _stay(self, member: Member) -> None:
         """Watch a provider that works, until it doesn't."""
-        rounds = 0
+        listed = asyncio.get_running_loop().time()
         while member.ready:
             if await _wait(member.wake, WATCH_SECONDS):
                 # The answer that it was woken for goes first, and what ends close together is one look.
                 await asyncio.sleep(LOOK_SECONDS)
-            rounds += 1
+            is_due = asyncio.get_running_loop().time() - listed >= LIST_SECONDS
             if member.ready:
-                await self._manage(member, self._list if rounds % 6 == 0 else self._look)
+                await self._manage(member, self._list if is_due else self._look)
+            if is_due:
+                listed = asyncio.get_running_loop().time()
 
     async def _manage(self, member: Member, action: Callable[[Member], Any]) -> bool:
         """Whether ``action`` went well; if not, the provider is taken out."""

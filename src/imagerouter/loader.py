@@ -21,7 +21,7 @@ from imagerouter.config import Config, ProviderEntry
 from imagerouter.definitions import move_definitions
 from imagerouter.errors import ConfigError
 from imagerouter.positions import Document, read
-from imagerouter.provider import ProviderConfig
+from imagerouter.provider import Provider, ProviderConfig
 from imagerouter.references import check_references
 from imagerouter.registry import ProviderTypeError, installed
 from imagerouter.validation import validate
@@ -90,7 +90,9 @@ def load_text(text: str, name: str = "configuration") -> Config:
 
 async def discover() -> Config:
     """Ask every installed provider type which backends are here without configuration."""
-    found = await asyncio.gather(*map(_discovered, installed().names))
+    # Imported before anybody's time begins to run: it can take a second, and holds up the event loop.
+    adapters = {kind: adapter for kind in installed().names if (adapter := _adapter(kind)) is not None}
+    found = await asyncio.gather(*(_discovered(kind, adapter) for kind, adapter in adapters.items()))
     providers: dict[str, ProviderEntry] = {}
     for entry_name, entry in (item for entries in found for item in entries.items()):
         name = entry_name if entry_name not in providers else f"{entry.type}-{entry_name}"
@@ -100,15 +102,24 @@ async def discover() -> Config:
     return Config(providers=providers)
 
 
-async def _discovered(kind: str) -> dict[str, ProviderEntry]:
+def _adapter(kind: str) -> type[Provider[Any]] | None:
     try:
-        adapter = installed().provider_class(kind)
+        return installed().provider_class(kind)
+    except ProviderTypeError:
+        return None
+    except Exception:
+        log.warning("discovery.failed", type=kind, exc_info=True)
+        return None
+
+
+async def _discovered(kind: str, adapter: type[Provider[Any]]) -> dict[str, ProviderEntry]:
+    try:
         async with asyncio.timeout(DISCOVERY_SECONDS):
             found = await adapter.discover()
         return {
             name: ProviderEntry(type=kind, config=adapter.Config.model_validate(keys)) for name, keys in found.items()
         }
-    except (ProviderTypeError, TimeoutError):
+    except TimeoutError:
         return {}
     except Exception:
         log.warning("discovery.failed", type=kind, exc_info=True)

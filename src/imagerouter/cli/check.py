@@ -11,6 +11,7 @@ from rich.table import Table
 from imagerouter.catalogue import PublicModel
 from imagerouter.cli.options import local_config
 from imagerouter.cli.tables import new_table, show
+from imagerouter.config import Config
 from imagerouter.engine import Engine
 from imagerouter.fleet import Member
 
@@ -47,16 +48,25 @@ async def _probe(file: Path | None) -> tuple[list[Member], list[str]]:
         problems = [line for name in config.models for line in _missing(catalogue.resolve(name))]
         if config.default_model and catalogue.resolve(config.default_model) is None:
             problems.append(f"default_model: there is no model `{config.default_model}`")
-        return list(engine.fleet.members.values()), problems
+        members = list(engine.fleet.members.values())
+        return members, problems + [line for member in members for line in _unusable(member, config)]
 
 
 def _missing(model: PublicModel | None) -> list[str]:
     return [f"models.{model.name}: {reason}" for reason in model.missing] if model else []
 
 
+def _unusable(member: Member, config: Config) -> list[str]:
+    """Models that the provider's own keys define, and that can't be drawn. Files that it merely has don't count."""
+    defined = getattr(config.providers[member.name].config, "models", {})
+    broken = [model for model in member.models if model.problem and model.id in defined]
+    return [f"providers.{member.name}.models.{model.id}: {model.problem}" for model in broken]
+
+
 def _table(members: list[Member]) -> Table:
     table = new_table("provider", "type", "usable", "models", "detail")
     for member in members:
-        detail = ", ".join(model.name or model.id for model in member.models) if member.ready else member.detail
-        table.add_row(member.name, member.type, "yes" if member.ready else "no", str(len(member.models)), detail)
+        usable = [model.name or model.id for model in member.models if not model.problem]
+        detail = ", ".join(usable) if member.ready else member.detail
+        table.add_row(member.name, member.type, "yes" if member.ready else "no", str(len(usable)), detail)
     return table
