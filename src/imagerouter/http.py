@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import os
 import re
 import socket
+import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import cache
 
 import httpx
 import msgspec
@@ -56,18 +59,26 @@ def make_client(
     bundle named by the environment are used as usual, but nothing sends a machine on this network to a proxy.
     """
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=20, keepalive_expiry=KEEPALIVE_EXPIRY)
+    verify = _tls(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
     if transport is None and is_local(httpx.URL(base_url).host):
         # A client that is given its transport ignores the proxies, and only those, of the environment.
-        transport = httpx.AsyncHTTPTransport(limits=limits)
+        transport = httpx.AsyncHTTPTransport(limits=limits, verify=verify)
     return httpx.AsyncClient(
         base_url=base_url,
         headers={"accept-encoding": "identity", "user-agent": "imagerouter", **(headers or {})},
         auth=auth,
         timeout=httpx.Timeout(read_timeout, connect=CONNECT_TIMEOUT, write=WRITE_TIMEOUT),
         limits=limits,
+        verify=verify,
         follow_redirects=False,
         transport=transport,
     )
+
+
+@cache
+def _tls(file: str | None, folder: str | None) -> ssl.SSLContext:  # noqa: ARG001 - what httpx reads them for
+    """One for all clients: reading the certificates takes longer than a small picture."""
+    return httpx.create_ssl_context()
 
 
 def is_local(host: str) -> bool:
