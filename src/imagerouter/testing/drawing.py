@@ -5,8 +5,11 @@ from __future__ import annotations
 import hashlib
 import io
 from functools import lru_cache
+from typing import Any
 
+import PIL.ExifTags
 import PIL.Image
+import PIL.PngImagePlugin
 
 from imagerouter.types import Image
 
@@ -33,14 +36,21 @@ def decode(image: Image) -> PIL.Image.Image:
 
 
 @lru_cache(maxsize=64)
-def draw(fingerprint: bytes, width: int, height: int, file_format: str = "png") -> bytes:
-    """The file of a picture that depends on ``fingerprint`` and on nothing else."""
+def draw(fingerprint: bytes, width: int, height: int, file_format: str = "png", text: str = "") -> bytes:
+    """The file of a picture that depends on ``fingerprint`` and on nothing else; ``text`` is put into its metadata."""
     pixels = hashlib.shake_128(fingerprint).digest(CELLS * CELLS * 3)
     grid = PIL.Image.frombytes("RGB", (CELLS, CELLS), pixels)
-    return _encode(grid.resize((width, height), PIL.Image.Resampling.NEAREST), file_format)
+    return _encode(grid.resize((width, height), PIL.Image.Resampling.NEAREST), file_format, text)
 
 
-def _encode(picture: PIL.Image.Image, file_format: str) -> bytes:
+def _encode(picture: PIL.Image.Image, file_format: str, text: str = "") -> bytes:
     file = io.BytesIO()
-    picture.save(file, file_format, **({"compress_level": 1} if file_format == "png" else {}))
+    options: dict[str, Any] = {"compress_level": 1} if file_format == "png" else {}
+    if text and file_format == "png":
+        options["pnginfo"] = PIL.PngImagePlugin.PngInfo()
+        options["pnginfo"].add_text("parameters", text)
+    elif text:
+        options["exif"] = picture.getexif()
+        options["exif"][PIL.ExifTags.Base.ImageDescription] = text
+    picture.save(file, file_format, **options)
     return file.getvalue()

@@ -3,9 +3,11 @@
 # ruff: noqa: ARG002  (what a dialect of one's own may look at)
 from __future__ import annotations
 
+import base64
+import itertools
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -17,6 +19,8 @@ Line = dict[str, Any]
 
 STAND_IN = re.compile(r"<(\d+) bytes, starts ([0-9a-f]*)>")
 """How a body is stored that was left out."""
+PICTURE = re.compile(r"<\d+ base64 chars: (png|jpeg|webp) (\d+)x(\d+)( with texts)?>")
+"""How a picture is stored that stood, as base64, inside of JSON. One of the same kind and size stands in for it."""
 
 
 class Dialect:
@@ -25,6 +29,9 @@ class Dialect:
     def effect(self, request: Request) -> str | None:
         """What a request changes at the server: ``submit`` for a new job, or any other word, such as ``cancel``.
         Requests of one kind may stand in for each other. ``None`` where it only asks.
+
+        ``look`` is a question whose answers are told one after the other, each time that it is asked, and the last
+        one as often as need be.
         """
         return None
 
@@ -58,6 +65,8 @@ class Gate:
     request: Request
     job: str | None
     passed: bool = False
+    until: int = -1
+    """Place of the line that its answer waits for."""
 
 
 class Script:
@@ -74,11 +83,13 @@ class Script:
         others = {client for label, client in self.clients.items() if label not in self.labels}
         strangers = others - {self.clients.get(label) for label in self.labels}
         self.gates: dict[int, Gate] = {}
+        answered = {line["to"]: index for index, line in enumerate(lines) if line["kind"] == "answer"}
         for index, line in enumerate(lines):
             if line["kind"] != "http" or (kind := dialect.effect(asked := request_of(line))) is None:
                 continue
             gate = Gate(kind, line, asked, dialect.subject(asked, line["response"]))
             gate.passed = dialect.owner(asked) in strangers if kind == "submit" else False
+            gate.until = answered.get(line.get("late"), -1)
             self.gates[index] = gate
         self.jobs = {gate.job: gate for gate in self.gates.values() if gate.kind == "submit" and gate.job}
         for gate in self.gates.values():
@@ -141,13 +152,30 @@ def request_of(line: Line) -> Request:
 
 def response_of(line: Line, body: Any) -> Response:
     """What was answered, with ``body`` for the recorded one."""
-    kind = {name.lower(): value for name, value in line["headers"].items()}.get("content-type", "")
-    headers = {"content-type": kind} if kind else {}
-    if isinstance(body, str) and (stored := STAND_IN.fullmatch(body)):
-        return Response(status=line["status"], headers=headers, body=stand_in(int(stored[1]), stored[2]))
+    stored = {name.lower(): value for name, value in line["headers"].items()}
+    headers = {name: stored[name] for name in ("content-type", "date") if name in stored}
+    kind = headers.get("content-type", "")
+    if isinstance(body, str) and (left_out := STAND_IN.fullmatch(body)):
+        return Response(status=line["status"], headers=headers, body=stand_in(int(left_out[1]), left_out[2]))
     if isinstance(body, str) and "json" not in kind:
         return Response(status=line["status"], headers=headers, body=body.encode())
-    return Response(status=line["status"], headers=headers, json=body)
+    if body is None and not kind:
+        return Response(status=line["status"], headers=headers)
+    return Response(status=line["status"], headers=headers, json=with_pictures(body))
+
+
+def with_pictures(value: Any) -> Any:
+    """``value`` with every `PICTURE` drawn. All of one value look different, and the same each time."""
+    number = itertools.count()
+
+    def drawn(text: str) -> str:
+        if (stored := PICTURE.fullmatch(text)) is None:
+            return text
+        fingerprint = f"{next(number)} {text}".encode()
+        picture = draw(fingerprint, int(stored[2]), int(stored[3]), stored[1], "stand-in" if stored[4] else "")
+        return base64.b64encode(picture).decode()
+
+    return _changed(value, drawn)
 
 
 def stand_in(length: int, start: str) -> bytes:
@@ -166,13 +194,18 @@ def same_question(recorded: Request, asked: Request) -> bool:
 
 def translated(value: Any, names: Mapping[str, str]) -> Any:
     """``value`` with every text that is a name replaced, keys included."""
+    return _changed(value, lambda text: names.get(text, text))
+
+
+def _changed(value: Any, change: Callable[[str], str]) -> Any:
+    """``value`` with every text changed, keys included."""
     match value:
         case str():
-            return names.get(value, value)
+            return change(value)
         case list():
-            return [translated(item, names) for item in value]
+            return [_changed(item, change) for item in value]
         case dict():
-            return {names.get(key, key): translated(item, names) for key, item in value.items()}
+            return {change(key): _changed(item, change) for key, item in value.items()}
         case _:
             return value
 

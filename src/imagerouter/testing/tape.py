@@ -2,7 +2,8 @@
 
 A tape is JSON lines, each with a ``kind``:
 
-- ``http``: ``method``, ``path`` (with the query), ``request``, ``status``, ``headers``, ``response``;
+- ``http``: ``method``, ``path`` (with the query), ``request``, ``status``, ``headers``, ``response``; with ``late``
+  (a label) it was answered only where the line ``answer`` with the same ``to`` is;
 - ``ws_open``: ``ws`` (a label), ``clientId``; ``ws_closed``: ``ws``, ``code`` (``null``: the recorder hung up);
 - ``ws_text``: ``ws``, ``message``; ``ws_send`` the same, from the client; ``ws_binary``: ``ws``, ``frame``;
 - ``note``: ``text``, the title of what follows.
@@ -194,6 +195,7 @@ class Tape:
         kind = self._dialect.effect(request)
         if kind is not None and (gate := self._gate(kind, request)) is not None:
             names = self._pass(gate, request)
+            await self._until(lambda: self._position > gate.until)
             if same_question(gate.request, self._as_recorded(request)):
                 return self._response(gate.line, names)
         found = self._script.nearest(self._as_recorded(request), self._position)
@@ -202,10 +204,13 @@ class Tape:
     def _gate(self, kind: str, request: Request) -> Gate | None:
         """The next request of this kind that the tape waits for, about the same job."""
         subject = translated(self._dialect.subject(request), self._back())
-        for gate in self._script.gates.values():
-            if gate.kind == kind and not gate.passed and (kind == "submit" or gate.job in (None, subject)):
-                return gate
-        return None
+        gates = list(self._script.gates.items())
+        if kind == "look":  # what was seen after a submission isn't there before it
+            ahead = next((index for index, gate in gates if gate.kind == "submit" and not gate.passed), None)
+            gates = [(index, gate) for index, gate in gates if ahead is None or index < ahead]
+        same = [gate for _, gate in gates if gate.kind == kind and (kind == "submit" or gate.job in (None, subject))]
+        waiting = next((gate for gate in same if not gate.passed), None)
+        return same[-1] if same and waiting is None and kind == "look" else waiting
 
     def _pass(self, gate: Gate, request: Request) -> Mapping[str, str]:
         """Returns the names in a submission: the answer may speak of it although it was refused, and no job."""
