@@ -48,7 +48,8 @@ def candidates(wanted: str, names: Iterable[str]) -> list[str]:
         readings += [(base, files), (stem, files)]
     for read, among in readings:
         for fold in (str, str.casefold):
-            if found := [name for name in among if fold(read(name)) == fold(read(wanted))]:
+            meant = fold(read(wanted))  # once: a client's name may be as long as a request
+            if found := [name for name in among if fold(read(name)) == meant]:
                 return found
     return []
 

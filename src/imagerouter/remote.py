@@ -55,12 +55,15 @@ class RemoteConfig(ProviderConfig):
             raise ValueError("`username` and `password` need each other")
         if self.token is not None and self.username is not None:
             raise ValueError("`token` and `username` exclude each other")
+        if ":" in (self.username or ""):
+            raise ValueError("`username` can't hold a `:`, which ends it")  # RFC 7617, section 2
         return self
 
 
 def headers_of(config: RemoteConfig) -> dict[str, str]:
     """What every request, and a websocket's handshake, carries, credentials included."""
-    headers = {name: value.get_secret_value() for name, value in config.headers.items()}
+    # In small letters, as all that may replace each other: two of one name would both be sent.
+    headers = {name.lower(): value.get_secret_value() for name, value in config.headers.items()}
     if config.token is not None:
         headers["authorization"] = f"Bearer {config.token.get_secret_value()}"
     if config.username is not None and config.password is not None:

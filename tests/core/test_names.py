@@ -33,6 +33,10 @@ def test_a_file_is_found_however_it_is_spelled_if_only_one_is_meant(wanted: str,
     assert names.find(wanted, FILES) == found
 
 
+def test_a_name_as_long_as_a_request_takes_no_longer_than_others() -> None:
+    assert names.find("É" * 200_000, [f"styles/{index}.safetensors" for index in range(5000)]) is None
+
+
 @pytest.mark.parametrize(
     ("wanted", "found"),
     [("euler", "euler"), ("Euler", "euler"), ("eul", None), ("x/euler", None), ("v1.5", None), ("V1", "v1")],

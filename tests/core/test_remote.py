@@ -46,6 +46,7 @@ def test_usual_headers_are_taken() -> None:
         ({"username": "me"}, "`username` and `password` need each other"),
         ({"password": "x"}, "`username` and `password` need each other"),
         ({"username": "me", "password": "x", "token": "t"}, "`token` and `username` exclude each other"),
+        ({"username": "me:you", "password": "x"}, "`username` can't hold a `:`"),
     ],
 )
 def test_there_is_one_way_in(keys: dict[str, Any], said: str) -> None:
@@ -60,6 +61,7 @@ def test_there_is_one_way_in(keys: dict[str, Any], said: str) -> None:
         ({"token": "abc"}, {"authorization": "Bearer abc"}),
         ({"username": "me", "password": "sésame"}, {"authorization": "Basic bWU6c8Opc2FtZQ=="}),
         ({"headers": {"x-key": "1"}, "token": "abc"}, {"x-key": "1", "authorization": "Bearer abc"}),
+        ({"headers": {"Authorization": "Key k"}, "token": "abc"}, {"authorization": "Bearer abc"}),
     ],
 )
 def test_requests_carry_the_credentials(keys: dict[str, Any], headers: dict[str, str]) -> None:
