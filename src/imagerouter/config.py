@@ -64,7 +64,8 @@ class Limits(Section):
     quantum: int = Field(
         default=16,
         ge=1,
-        description="Jobs in a row that a provider may run on its resident model while others wait.",
+        description="How long a provider goes on with its loaded model while others wait: "
+        "expected rendering, in loads of another model.",
     )
 
 

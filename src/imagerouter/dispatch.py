@@ -11,6 +11,7 @@ import structlog
 
 from imagerouter.catalogue import PublicModel
 from imagerouter.config import Limits
+from imagerouter.costs import work_of
 from imagerouter.errors import (
     GenerationError,
     ImageRouterError,
@@ -169,18 +170,20 @@ class Dispatcher:
             waited = _now()
             lease = self._scheduler.lease(
                 candidates,
+                work=work_of(run.job, candidates[0]),
                 moved=lambda ahead: _tell_position(run, ahead),
                 ordered=bool(run.job.preferences.order),
             )
             async with AsyncExitStack() as held:
                 try:
-                    target = await held.enter_async_context(lease)
+                    granted = await held.enter_async_context(lease)
                 except ProviderUnavailableError as error:
                     # All of them went away while the job waited.
                     run.failures.append(error)
                     return None
                 run.queued += _now() - waited
-                if (outcome := await self._try(run, model, target)) is not None:
+                if (outcome := await self._try(run, model, granted.target)) is not None:
+                    granted.ran((outcome.load_ms + outcome.render_ms) / 1000, outcome.load_ms / 1000)
                     return outcome
         return None
 

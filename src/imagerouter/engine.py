@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from dataclasses import replace
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -46,14 +47,18 @@ class Previews:
 class Engine:
     """Everything that is alive behind one configuration. Use as an async context manager."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, *, costs_file: Path | None = None) -> None:
+        """:param costs_file: where the learned costs outlive a restart; by default they don't."""
         limits = config.limits
         self.config = config
         self.scheduler = Scheduler(limit=limits.queue, quantum=limits.quantum, wait_timeout=limits.queue_timeout)
+        self._costs_file = costs_file
         self.fleet = Fleet(config, self.scheduler)
         self._dispatcher = Dispatcher(self.fleet, self.scheduler, limits)
 
     async def __aenter__(self) -> Self:
+        if self._costs_file is not None:
+            self.scheduler.costs.load(self._costs_file)
         self.fleet.start()
         return self
 
@@ -61,6 +66,11 @@ class Engine:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.fleet.aclose()
+        if self._costs_file is not None:
+            try:
+                self.scheduler.costs.save(self._costs_file)
+            except OSError as failure:
+                log.warning("costs.not_saved", path=str(self._costs_file), reason=str(failure))
 
     @property
     def catalogue(self) -> Catalogue:

@@ -1,106 +1,42 @@
 """One queue with late binding: a slot that frees pulls the best waiting job, the resident model's first.
 
-There is no queue per provider: a job waits for all its candidates at once and is bound when one of them has
-room. A model keeps its slot for at most ``quantum`` jobs in a row while others wait, so that a popular model
-neither swaps for every job nor starves the rest (bounded by count and never by the clock: under backlog every
-job is overdue, and a bound in seconds degrades into a swap per job).
+There is no queue per provider: a job waits for all its candidates at once and is bound when one of them has room.
+Who goes where is `imagerouter.choice`'s to say, who goes first within a model `imagerouter.waiting`'s, and what it
+all takes `imagerouter.costs`'. The only clock is the event loop's.
 """
 
 from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 
+from imagerouter.choice import Choice, Rule, Slot, choose
+from imagerouter.costs import Costs
 from imagerouter.errors import ImageRouterError, QueueFullError
 from imagerouter.jobs import Target
+from imagerouter.waiting import Group, Lease, Waiter, weight_of
 
-
-@dataclass(slots=True)
-class Slot:
-    """One provider's room."""
-
-    capacity: int
-    running: int = 0
-    resident: frozenset[str] = frozenset()
-    """Native names of the models that are loaded there, as far as is known."""
-    foreign: int = 0
-    """Other people's jobs, running or waiting in the provider's own queue, when it was last looked at."""
-    streak: int = 0
-    """Jobs in a row on the resident model while others waited."""
-    seconds: float = 10.0
-    """Moving average of how long a job holds the slot."""
-    closed: Callable[[], ImageRouterError] | None = None
-    """Makes the error for jobs that have nowhere else to go, while the provider is out."""
-
-    @property
-    def free(self) -> bool:
-        return self.running < self.capacity
-
-
-@dataclass(slots=True, eq=False)
-class Waiter:
-    """A job in the queue, with its candidates, best first."""
-
-    number: int
-    candidates: tuple[Target, ...]
-    bound: asyncio.Future[Target]
-    moved: Callable[[int], None] = lambda _: None
-    """Told the number of jobs ahead whenever that changes."""
-    ordered: bool = False
-    """Whether the client itself has ordered the candidates; then its order counts before residency."""
-    position: int = -1
-    targets: dict[str, Target] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        for target in self.candidates:
-            self.targets.setdefault(target.provider, target)
-
-    def rank(self, provider: str) -> int:
-        return list(self.targets).index(provider)
-
-
-def choose(slots: dict[str, Slot], waiters: Sequence[Waiter], quantum: int) -> tuple[str, Waiter] | None:
-    """The next binding, or ``None`` when no free slot has a taker. Pure: called again after each binding.
-
-    :param waiters: in order of arrival.
-    """
-    best: tuple[tuple[int, int, int, int], str, Waiter] | None = None
-    for name, slot in slots.items():
-        if not slot.free or (waiter := _pick(name, slot, waiters, quantum)) is None:
-            continue
-        # A job that somebody else has there delays this one about as much as a swap does.
-        delay = slot.foreign + (waiter.targets[name].model.id not in slot.resident)
-        rank = waiter.rank(name)
-        key = (rank if waiter.ordered else 0, delay, rank, waiter.number)
-        if best is None or key < best[0]:
-            best = (key, name, waiter)
-    return None if best is None else (best[1], best[2])
-
-
-def _pick(name: str, slot: Slot, waiters: Sequence[Waiter], quantum: int) -> Waiter | None:
-    """Which waiter a free slot takes: the oldest for a resident model, unless others waited a quantum."""
-    takers = [waiter for waiter in waiters if name in waiter.targets]
-    if not takers:
-        return None
-    same = next((w for w in takers if w.targets[name].model.id in slot.resident), None)
-    return same if same is not None and slot.streak < quantum else takers[0]
+LONGEST_RETRY = 600.0
+"""Seconds; no ``retry-after`` says more."""
 
 
 class Scheduler:
     """Hands out leases. All of it runs on one event loop, hence no locks."""
 
-    def __init__(self, *, limit: int, quantum: int, wait_timeout: float) -> None:
+    def __init__(self, *, limit: int, quantum: float, wait_timeout: float, costs: Costs | None = None) -> None:
         """:param limit: jobs that may wait; one more gets a `QueueFullError`.
-        :param quantum: jobs in a row on a resident model while others wait.
+        :param quantum: how long a model keeps a provider while others wait: rendering, in loads of another model.
         :param wait_timeout: seconds that a job may wait.
         """
         self.slots: dict[str, Slot] = {}
-        self._waiters: list[Waiter] = []
+        self.costs = Costs() if costs is None else costs
+        # Whoever waits should get its turn before it is told that it waited too long.
+        self._rule = Rule(quantum, wait_timeout / 2)
+        self._waiters: dict[int, Waiter] = {}
+        self._groups: dict[tuple[object, ...], Group] = {}
         self._limit = limit
-        self._quantum = quantum
         self._wait_timeout = wait_timeout
         self._arrivals = 0
 
@@ -123,16 +59,19 @@ class Scheduler:
         if (slot := self.slots.get(provider)) is not None:
             slot.resident = resident
             slot.foreign = max(0, jobs - slot.running)
+            self._bind()
 
     def close(self, provider: str, error: Callable[[], ImageRouterError]) -> None:
         """Take a provider out: it gets no further job, and jobs that have no other candidate fail."""
         if (slot := self.slots.get(provider)) is not None:
             slot.capacity, slot.closed = 0, error
-        for waiter in list(self._waiters):
-            if waiter.targets.pop(provider, None) and not waiter.targets:
-                self._waiters.remove(waiter)
-                if not waiter.bound.done():
-                    waiter.bound.set_exception(error())
+        for waiter in [waiter for waiter in self._waiters.values() if provider in waiter.targets]:
+            self._leave(waiter)
+            del waiter.targets[provider]
+            if waiter.targets:
+                self._join(waiter)
+            elif not waiter.bound.done():
+                waiter.bound.set_exception(error())
         self._bind()
 
     @asynccontextmanager
@@ -140,44 +79,61 @@ class Scheduler:
         self,
         candidates: Iterable[Target],
         *,
-        moved: Callable[[int], None] = lambda _: None,
+        work: float = 1.0,
         ordered: bool = False,
-    ) -> AsyncIterator[Target]:
+        owner: str | None = None,
+        priority: int = 0,
+        deadline: float | None = None,
+        moved: Callable[[int], None] | None = None,
+    ) -> AsyncIterator[Lease]:
         """Wait for the right to run on one of ``candidates`` (best first), and hold it.
 
-        :param moved: told the number of jobs ahead, whenever that changes.
-        :param ordered: whether the candidates' order is the client's wish, which counts before residency.
+        :param work: steps times megapixels, of all images: what `Costs` tells the seconds from.
+        :param ordered: whether the candidates' order is the client's wish, which counts before all else.
+        :param owner: whose job it is; those who have jobs for one model get equal shares of its service.
+        :param priority: from -3 to 3; each level weighs four times as much as the one below.
+        :param deadline: seconds from now within which the job has to start.
+        :param moved: told the number of jobs that came before and still wait, whenever that changes.
 
-        Raises `QueueFullError` at once when the queue is full, and after ``wait_timeout`` seconds of waiting.
+        Raises `QueueFullError` at once when the queue is full, and when the job can't start in time.
         """
         self._arrivals += 1
-        bound: asyncio.Future[Target] = asyncio.get_running_loop().create_future()
-        target = await self._acquire(Waiter(self._arrivals, tuple(candidates), bound, moved, ordered))
-        started = asyncio.get_running_loop().time()
+        loop = asyncio.get_running_loop()
+        targets: dict[str, Target] = {}
+        for target in candidates:
+            targets.setdefault(target.provider, target)
+        waiter = Waiter(
+            self._arrivals,
+            targets,
+            loop.create_future(),
+            arrived=loop.time(),
+            work=work,
+            ordered=ordered,
+            owner=owner,
+            weight=weight_of(priority),
+            moved=moved,
+        )
+        lease = await self._acquire(waiter, self._wait_timeout if deadline is None else deadline)
         try:
-            yield target
+            yield lease
         finally:
-            self._release(target, asyncio.get_running_loop().time() - started)
+            self._release(lease)
 
-    async def _acquire(self, waiter: Waiter) -> Target:
+    async def _acquire(self, waiter: Waiter, deadline: float) -> Lease:
         self._drop_closed(waiter)
-        self._waiters.append(waiter)
+        self._join(waiter)
         self._bind()
         if not waiter.bound.done() and self.waiting > self._limit:
-            self._waiters.remove(waiter)
-            raise QueueFullError(
-                f"the queue is full: {self._limit} requests are waiting", retry_after=self.backlog_seconds()
-            )
+            self._leave(waiter)
+            raise self._full(f"the queue is full: {self._limit} requests are waiting")
+        seconds = min(deadline, self._wait_timeout)
         try:
-            async with asyncio.timeout(self._wait_timeout):
+            async with asyncio.timeout(None if waiter.bound.done() else seconds):
                 return await waiter.bound
         except BaseException as error:
             self._abandon(waiter)
             if isinstance(error, TimeoutError):
-                raise QueueFullError(
-                    f"no provider became free within {self._wait_timeout:g} seconds",
-                    retry_after=self.backlog_seconds(),
-                ) from None
+                raise self._full(f"no provider became free within {seconds:g} seconds") from None
             raise
 
     def _drop_closed(self, waiter: Waiter) -> None:
@@ -189,44 +145,81 @@ class Scheduler:
                 if not waiter.targets:
                     raise slot.closed()
 
+    def _join(self, waiter: Waiter) -> None:
+        key = waiter.key
+        if (group := self._groups.get(key)) is None:
+            group = self._groups[key] = Group(waiter)
+        group.add(waiter)
+        self._waiters[waiter.number] = waiter
+
+    def _leave(self, waiter: Waiter) -> None:
+        group = self._groups[waiter.key]
+        group.drop(waiter)
+        self._forget(waiter, group)
+
+    def _forget(self, waiter: Waiter, group: Group) -> None:
+        del self._waiters[waiter.number]
+        if not group.count:
+            del self._groups[waiter.key]
+
     def _abandon(self, waiter: Waiter) -> None:
         """The job gave up; a slot that it was bound to in the same moment goes back."""
-        if waiter in self._waiters:
-            self._waiters.remove(waiter)
+        if waiter.number in self._waiters:
+            self._leave(waiter)
+            self._bind()
         elif waiter.bound.done() and not waiter.bound.cancelled() and waiter.bound.exception() is None:
-            self.slots[waiter.bound.result().provider].running -= 1
-        self._bind()
+            self._release(waiter.bound.result())
 
-    def _release(self, target: Target, seconds: float) -> None:
-        slot = self.slots[target.provider]
+    def _release(self, lease: Lease) -> None:
+        slot = self.slots[lease.target.provider]
         slot.running -= 1
-        slot.seconds += 0.2 * (seconds - slot.seconds)
+        del slot.ends[lease.number]
         self._bind()
 
     def _bind(self) -> None:
-        while (choice := choose(self.slots, self._waiters, self._quantum)) is not None:
-            provider, waiter = choice
-            self._waiters.remove(waiter)
-            if waiter.bound.done():
-                continue
-            self._occupy(provider, waiter.targets[provider].model.id)
-            waiter.bound.set_result(waiter.targets[provider])
-        for position, waiter in enumerate(self._waiters):
+        if not self._waiters:
+            return
+        now = asyncio.get_running_loop().time()
+        while (choice := choose(self.slots, self._groups.values(), self.costs, self._rule, now)) is not None:
+            self._occupy(choice, now)
+        for position, waiter in enumerate(self._waiters.values()):
             if waiter.position != position:
                 waiter.position = position
-                waiter.moved(position)
+                if waiter.moved is not None:
+                    waiter.moved(position)
 
-    def _occupy(self, provider: str, model: str) -> None:
-        slot = self.slots[provider]
-        rivals = [w.targets[provider].model.id for w in self._waiters if provider in w.targets]
-        stays = model in slot.resident
-        slot.streak = slot.streak + 1 if stays and any(rival != model for rival in rivals) else 0
+    def _occupy(self, choice: Choice, now: float) -> None:
+        waiter, slot = choice.group.take(), self.slots[choice.provider]
+        self._forget(waiter, choice.group)
+        if waiter.bound.done():
+            return
+        target = waiter.targets[choice.provider]
+        others = [group for group in self._groups.values() if group.rivals(choice.provider, target.model.id)]
+        render = self.costs.render(choice.provider, target.model.id, waiter.work)
+        if choice.cold:
+            # What a load evicts is the provider's to say (`observe`); until then only this model is certain.
+            slot.resident, slot.streak = frozenset({target.model.id}), 0.0
+            for group in others:
+                group.passed += 1
+        slot.streak = slot.streak + render if others else 0.0
         slot.running += 1
-        if not stays:
-            # What a swap evicts is the provider's to say (`observe`); until then only this model is certain.
-            slot.resident = frozenset({model})
+        slot.used, slot.usual = waiter.number, render
+        load = self.costs.loading(choice.provider, target.model.id) if choice.cold else 0.0
+        slot.ends[waiter.number] = now + load + render
+        waiter.bound.set_result(Lease(target, waiter.number, waiter.work, choice.cold, self.costs))
+
+    def _full(self, message: str) -> QueueFullError:
+        return QueueFullError(message, retry_after=self.backlog_seconds())
 
     def backlog_seconds(self) -> float:
-        """How long the jobs that wait now will keep the open slots busy: what ``retry-after`` says."""
-        rate = sum(slot.capacity / max(slot.seconds, 0.1) for slot in self.slots.values())
-        return float(max(1, math.ceil((self.waiting + self.running) / rate))) if rate else 30.0
+        """How long the jobs that wait and run now will keep the open slots busy: what ``retry-after`` says."""
+        now, room = asyncio.get_running_loop().time(), sum(slot.capacity for slot in self.slots.values())
+        if not room:
+            return 30.0
+        seconds = sum(abs(end - now) for slot in self.slots.values() for end in slot.ends.values())
+        for group in self._groups.values():
+            provider, model = next(iter(group.models.items()))
+            seconds += self.costs.render(provider, model, group.work, group.count)
+            if not any(group.models.get(name) in slot.resident for name, slot in self.slots.items()):
+                seconds += self.costs.loading(provider, model)
+        return float(math.ceil(min(max(1.0, seconds / room), LONGEST_RETRY)))

@@ -1,36 +1,55 @@
-"""One queue, late binding, resident models first, nobody starves."""
+"""One queue, late binding, resident models first, fair between owners, nobody starves."""
 
 import asyncio
 from collections.abc import Callable
+from contextlib import AsyncExitStack
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from imagerouter.choice import MOST_PASSED
+from imagerouter.costs import Costs
 from imagerouter.errors import ProviderUnavailableError, QueueFullError
 from imagerouter.jobs import Target
 from imagerouter.provider import Model
-from imagerouter.scheduler import Scheduler, Slot, choose
+from imagerouter.scheduler import Scheduler
+
+RENDER, LOAD = 1.0, 8.0
+"""Seconds per job and per load, as the costs of these tests have learned them."""
 
 
 def target(provider: str, model: str = "m") -> Target:
     return Target(provider, Model(id=model))
 
 
-def scheduler(quantum: int = 4, limit: int = 100, wait_timeout: float = 60, **slots: int) -> Scheduler:
-    made = Scheduler(limit=limit, quantum=quantum, wait_timeout=wait_timeout)
+def costs(*providers: str, models: str = "mABCD", load: float = LOAD) -> Costs:
+    made = Costs()
+    for provider in providers:
+        for model in models:
+            for _ in range(60):
+                made.rendered(provider, model, 1.0, RENDER)
+                made.loaded(provider, model, load)
+    return made
+
+
+def scheduler(quantum: float = 16, limit: int = 100, wait_timeout: float = 1000, **slots: int) -> Scheduler:
+    made = Scheduler(limit=limit, quantum=quantum, wait_timeout=wait_timeout, costs=costs(*slots))
     for name, capacity in slots.items():
         made.open(name, capacity)
     return made
 
 
-async def run_all(made: Scheduler, jobs: list[list[Target]]) -> list[tuple[int, str, str]]:
+async def run_all(
+    made: Scheduler, jobs: list[list[Target]], options: list[dict[str, Any]] | None = None
+) -> list[tuple[int, str, str]]:
     """Start all jobs in order; each holds its lease for one turn of the loop. (number, provider, model) as bound."""
     bound: list[tuple[int, str, str]] = []
 
     async def one(number: int, candidates: list[Target]) -> None:
-        async with made.lease(candidates) as chosen:
-            bound.append((number, chosen.provider, chosen.model.id))
+        async with made.lease(candidates, **(options[number] if options else {})) as lease:
+            bound.append((number, lease.target.provider, lease.target.model.id))
             await asyncio.sleep(0)
 
     async with asyncio.TaskGroup() as group:
@@ -39,19 +58,67 @@ async def run_all(made: Scheduler, jobs: list[list[Target]]) -> list[tuple[int, 
     return bound
 
 
+async def order_of(made: Scheduler, jobs: list[list[Target]], options: list[dict[str, Any]] | None = None) -> list[int]:
+    return [number for number, _, _ in await run_all(made, jobs, options)]
+
+
+async def models_of(made: Scheduler, models: str) -> str:
+    """The order in which jobs for these models, in this order of arrival, run on one provider called `gpu`."""
+    return "".join(model for _, _, model in await run_all(made, [[target("gpu", model)] for model in models]))
+
+
+async def queued(made: Scheduler, jobs: int = 1) -> None:
+    """Until that many jobs wait."""
+    while made.waiting < jobs:
+        await asyncio.sleep(0)
+
+
+async def run_until_refused(made: Scheduler, **options: Any) -> None:
+    async with made.lease([target("gpu")], **options):
+        raise AssertionError("the queue took one job too many")
+
+
+# Order on one provider
+
+
 async def test_jobs_run_in_the_order_of_arrival_on_one_model() -> None:
-    bound = await run_all(scheduler(gpu=1), [[target("gpu")] for _ in range(5)])
-    assert [number for number, _, _ in bound] == [0, 1, 2, 3, 4]
+    assert await order_of(scheduler(gpu=1), [[target("gpu")] for _ in range(5)]) == [0, 1, 2, 3, 4]
 
 
-async def test_a_free_slot_takes_the_oldest_job_for_its_resident_model() -> None:
-    bound = await run_all(scheduler(gpu=1), [[target("gpu", m)] for m in "ABABAB"])
-    assert "".join(model for _, _, model in bound) == "AAABBB"
+async def test_a_free_slot_goes_on_with_its_resident_model() -> None:
+    assert await models_of(scheduler(gpu=1), "ABABAB") == "AAABBB"
 
 
-async def test_an_older_job_is_overtaken_by_no_more_than_a_quantum_of_jobs() -> None:
-    bound = await run_all(scheduler(quantum=2, gpu=1), [[target("gpu", m)] for m in "ABAAAAA"])
-    assert "".join(model for _, _, model in bound).index("B") == 3
+async def test_a_model_keeps_its_slot_for_a_quantum_of_loads_while_others_wait() -> None:
+    made = scheduler(quantum=0.45, gpu=1)
+    assert await models_of(made, "ABAAAAAAAA") == "AAAAABAAAA"
+
+
+async def test_the_quantum_never_outlasts_half_of_the_longest_wait() -> None:
+    made = scheduler(quantum=1000, wait_timeout=7.2, gpu=1)
+    assert await models_of(made, "ABAAAAAAAA") == "AAAAABAAAA"
+
+
+async def test_jobs_that_cost_less_go_longer_in_a_row() -> None:
+    made = scheduler(quantum=0.45, gpu=1)
+    jobs = [[target("gpu", model)] for model in "ABAAAAAAAA"]
+    for _ in range(60):
+        made.costs.rendered("gpu", "A", 0.0, 0.0)
+    order = await order_of(made, jobs, [{"work": 0.5}] * len(jobs))
+    assert order.index(1) > 5
+
+
+async def test_the_model_with_the_most_waiting_for_its_costs_is_loaded_next() -> None:
+    made = scheduler(gpu=1)
+    async with made.lease([target("gpu", "A")]):
+        waiting = [asyncio.create_task(models_of(made, "BCCCC"))]
+        await queued(made, 5)
+        # All of them have waited alike, and one load serves four of them.
+        await asyncio.sleep(0.001)
+    assert await waiting[0] == "CCCCB"
+
+
+# Between providers
 
 
 async def test_a_job_goes_where_its_model_is_resident() -> None:
@@ -60,25 +127,39 @@ async def test_a_job_goes_where_its_model_is_resident() -> None:
     assert await run_all(made, [[target("one"), target("two")]]) == [(0, "two", "m")]
 
 
-async def test_a_job_goes_where_nobody_elses_work_is_in_its_way() -> None:
+async def test_a_job_goes_where_it_is_done_sooner() -> None:
     made = scheduler(one=1, two=1)
-    made.observe("one", frozenset({"m"}), jobs=2)
-    made.observe("two", frozenset())
+    for _ in range(60):
+        made.costs.rendered("one", "m", 1.0, 3 * RENDER)
     assert await run_all(made, [[target("one"), target("two")]]) == [(0, "two", "m")]
 
 
-async def test_the_own_jobs_of_a_provider_are_nobody_elses() -> None:
-    made = scheduler(one=2, two=1)
-    async with made.lease([target("one")]):
-        made.observe("one", frozenset({"m"}), jobs=1)
-        assert await run_all(made, [[target("one"), target("two")]]) == [(0, "one", "m")]
+async def test_a_job_waits_for_the_provider_that_has_its_model_rather_than_load_it_elsewhere() -> None:
+    made = scheduler(one=1, two=1)
+    made.observe("one", frozenset({"m"}))
+    both = [target("one"), target("two")]
+    async with made.lease(both):
+        waiting = asyncio.create_task(run_all(made, [both]))
+        await queued(made)
+    assert await waiting == [(0, "one", "m")]
+
+
+async def test_a_model_is_loaded_a_second_time_when_the_backlog_outweighs_the_load() -> None:
+    made = scheduler(one=1, two=1)
+    made.observe("one", frozenset({"m"}))
+    both = [target("one"), target("two")]
+    async with made.lease(both):
+        jobs = asyncio.create_task(run_all(made, [both] * 60))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+    assert {provider for _, provider, _ in await jobs} == {"one", "two"}
 
 
 async def test_the_clients_own_order_counts_before_residency() -> None:
     made = scheduler(one=1, two=1)
     made.observe("two", frozenset({"m"}))
-    async with made.lease([target("one"), target("two")], ordered=True) as chosen:
-        assert chosen.provider == "one"
+    async with made.lease([target("one"), target("two")], ordered=True) as lease:
+        assert lease.target.provider == "one"
 
 
 async def test_a_job_takes_whichever_candidate_frees_first() -> None:
@@ -104,6 +185,98 @@ async def test_a_provider_runs_no_more_jobs_at_once_than_it_may() -> None:
     assert (most, made.running, made.waiting) == (3, 0, 0)
 
 
+# Other people's jobs
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+async def test_a_job_goes_where_nobody_elses_work_is_in_its_way(jobs: int) -> None:
+    made = scheduler(one=1, two=1)
+    made.observe("one", frozenset({"m"}), jobs=jobs)
+    made.observe("two", frozenset())
+    assert await run_all(made, [[target("one"), target("two")]]) == [(0, "two", "m")]
+
+
+async def test_a_job_waits_for_a_busy_provider_rather_than_behind_many_jobs_of_somebody_else() -> None:
+    made = scheduler(one=1, two=1)
+    both = [target("one"), target("two")]
+    made.observe("two", frozenset({"m"}))
+    async with made.lease([target("two")]):
+        made.observe("one", frozenset(), jobs=9)
+        waiting = asyncio.create_task(run_all(made, [both]))
+        await queued(made)
+    assert await waiting == [(0, "two", "m")]
+
+
+async def test_a_job_goes_behind_somebody_elses_when_there_is_no_other_way() -> None:
+    made = scheduler(gpu=1)
+    made.observe("gpu", frozenset(), jobs=9)
+    assert await run_all(made, [[target("gpu")]]) == [(0, "gpu", "m")]
+
+
+async def test_waiting_jobs_go_on_as_soon_as_somebody_elses_are_seen_to_be_gone() -> None:
+    made = scheduler(one=1, two=1)
+    both = [target("one"), target("two")]
+    async with made.lease([target("two")]):
+        made.observe("one", frozenset({"m"}), jobs=9)
+        waiting = asyncio.create_task(run_all(made, [both]))
+        await queued(made)
+        made.observe("one", frozenset({"m"}), jobs=0)
+        assert await waiting == [(0, "one", "m")]
+
+
+async def test_the_own_jobs_of_a_provider_are_nobody_elses() -> None:
+    made = scheduler(one=2, two=1)
+    async with made.lease([target("one")]):
+        made.observe("one", frozenset({"m"}), jobs=1)
+        assert await run_all(made, [[target("one"), target("two")]]) == [(0, "one", "m")]
+
+
+# Fairness and priority
+
+
+async def test_one_job_of_an_owner_is_not_behind_two_hundred_of_another() -> None:
+    made = scheduler(limit=300, gpu=1)
+    order = await order_of(made, [[target("gpu")]] * 201, [{"owner": "many"}] * 200 + [{"owner": "one"}])
+    assert order.index(200) <= 2
+
+
+async def test_owners_share_by_work_and_not_by_jobs() -> None:
+    made = scheduler(gpu=1)
+    options = [{"owner": "large", "work": 4.0}] * 4 + [{"owner": "small", "work": 1.0}] * 8
+    order = await order_of(made, [[target("gpu")]] * 12, options)
+    assert [sum(1 for number in order[:n] if number < 4) for n in (6, 11)] == [2, 3]
+
+
+async def test_an_important_job_overtakes_all_that_wait_for_the_same_model() -> None:
+    made = scheduler(gpu=1)
+    order = await order_of(made, [[target("gpu")]] * 30, [{}] * 29 + [{"priority": 1}])
+    assert order.index(29) <= 2
+
+
+async def test_important_jobs_leave_the_others_their_share() -> None:
+    made = scheduler(gpu=1)
+    order = await order_of(made, [[target("gpu")]] * 60, [{}] * 10 + [{"priority": 1}] * 50)
+    assert 8 <= sum(1 for number in order[:50] if number < 10) <= 12
+
+
+async def test_a_priority_beyond_the_limits_counts_as_the_limit() -> None:
+    made = scheduler(gpu=1)
+    order = await order_of(made, [[target("gpu")]] * 70, [{"priority": -99}] + [{}] * 69)
+    assert order.index(0) < 69
+
+
+async def test_important_jobs_shorten_the_quantum_of_others() -> None:
+    jobs = [[target("gpu", model)] for model in "A" * 40 + "B"]
+    made = scheduler(quantum=4, gpu=1)
+    late = (await order_of(made, jobs)).index(40)
+    made = scheduler(quantum=4, gpu=1)
+    early = (await order_of(made, jobs, [{}] * 40 + [{"priority": 1}])).index(40)
+    assert early < late / 3
+
+
+# Limits of the queue
+
+
 async def test_one_job_too_many_is_refused_at_once_with_a_time_to_come_back() -> None:
     made = scheduler(limit=1, gpu=1)
     async with made.lease([target("gpu")]):
@@ -111,19 +284,25 @@ async def test_one_job_too_many_is_refused_at_once_with_a_time_to_come_back() ->
         await queued(made)
         with pytest.raises(QueueFullError) as caught:
             await run_until_refused(made)
-        assert (caught.value.retry_after or 0) >= 1
+        # A job that loads and renders, and one that renders.
+        assert caught.value.retry_after == 2 * RENDER + LOAD
     await waiting
 
 
-async def queued(made: Scheduler, jobs: int = 1) -> None:
-    """Until that many jobs wait."""
-    while made.waiting < jobs:
-        await asyncio.sleep(0)
+async def test_the_time_to_come_back_grows_with_the_backlog_and_shrinks_with_the_fleet() -> None:
+    async def backlog(jobs: int, **slots: int) -> float:
+        made = scheduler(**slots)
+        async with AsyncExitStack() as held:
+            for name in slots:
+                await held.enter_async_context(made.lease([target(name)]))
+            waiting = asyncio.create_task(run_all(made, [[target(name) for name in slots]] * jobs))
+            await queued(made, jobs)
+            seconds = made.backlog_seconds()
+        await waiting
+        return seconds
 
-
-async def run_until_refused(made: Scheduler) -> None:
-    async with made.lease([target("gpu")]):
-        raise AssertionError("the queue took one job too many")
+    assert await backlog(2, one=1) < await backlog(20, one=1)
+    assert await backlog(20, one=1, two=1) < await backlog(20, one=1)
 
 
 async def test_a_job_waits_no_longer_than_the_limit() -> None:
@@ -132,6 +311,17 @@ async def test_a_job_waits_no_longer_than_the_limit() -> None:
         with pytest.raises(QueueFullError, match="became free"):
             await run_until_refused(made)
     assert made.waiting == made.running == 0
+
+
+async def test_a_job_waits_no_longer_than_its_own_deadline() -> None:
+    made = scheduler(gpu=1)
+    async with made.lease([target("gpu")]):
+        with pytest.raises(QueueFullError, match=r"within 0\.01 seconds"):
+            await run_until_refused(made, deadline=0.01)
+    assert made.waiting == made.running == 0
+
+
+# Leaving
 
 
 async def test_a_job_that_is_cancelled_while_waiting_leaves_the_queue() -> None:
@@ -143,6 +333,27 @@ async def test_a_job_that_is_cancelled_while_waiting_leaves_the_queue() -> None:
         await asyncio.wait([waiting])
         assert made.waiting == 0
     assert made.running == 0
+
+
+async def test_jobs_that_were_given_up_are_not_charged_to_their_owner() -> None:
+    made = scheduler(gpu=1)
+    async with made.lease([target("gpu")]):
+        given_up = asyncio.create_task(run_all(made, [[target("gpu")]] * 20, [{"owner": "one"}] * 20))
+        await queued(made, 20)
+        other = asyncio.create_task(run_all(made, [[target("gpu")]] * 10, [{"owner": "other"}] * 10))
+        await queued(made, 30)
+        given_up.cancel()
+        await asyncio.wait([given_up])
+        order: list[str] = []
+
+        async def one() -> None:
+            async with made.lease([target("gpu")], owner="one"):
+                order.append(f"one before {made.waiting}")
+
+        again = asyncio.create_task(one())
+        await queued(made, 11)
+    await asyncio.gather(other, again)
+    assert order[0] in {"one before 10", "one before 9"}
 
 
 async def test_a_job_that_is_cancelled_in_the_moment_it_is_bound_gives_the_slot_back() -> None:
@@ -176,6 +387,16 @@ async def test_a_provider_that_goes_away_fails_only_the_jobs_with_no_other_candi
     assert await both == [(0, "two", "m")]
 
 
+async def test_jobs_stay_in_their_order_when_one_of_their_candidates_goes_away() -> None:
+    made = scheduler(one=1, two=1)
+    async with made.lease([target("one")]), made.lease([target("two")]):
+        jobs = [[target("one"), target("two")], [target("two")]] * 3
+        waiting = asyncio.create_task(order_of(made, jobs))
+        await queued(made, 6)
+        made.close("one", lambda: ProviderUnavailableError("gone"))
+    assert sorted(await waiting) == list(range(6))
+
+
 async def test_a_job_that_comes_for_a_provider_that_is_out_fails_at_once() -> None:
     made = scheduler(gpu=1)
     made.close("gpu", lambda: ProviderUnavailableError("gone"))
@@ -197,19 +418,30 @@ async def test_waiting_jobs_are_told_how_many_are_ahead() -> None:
     assert told == [1, 0]
 
 
-@given(st.lists(st.sampled_from("ABCD"), min_size=1, max_size=40), st.integers(1, 5), st.integers(1, 3))
-async def test_every_job_runs_once_and_none_waits_for_more_than_its_share(
+async def test_what_a_job_took_is_learned() -> None:
+    made = Scheduler(limit=1, quantum=16, wait_timeout=60)
+    made.open("gpu", 1)
+    for _ in range(30):
+        async with made.lease([target("gpu")], work=20.0) as lease:
+            lease.ran(seconds=42.0, load=40.0 if lease.cold else 0.0)
+    assert made.costs.render("gpu", "m", 20.0) == pytest.approx(2.0 if lease.cold else 42.0, rel=0.3)
+    assert made.costs.loading("gpu", "m") == pytest.approx(40.0)
+
+
+# Nobody starves
+
+
+@given(st.lists(st.sampled_from("ABCD"), min_size=1, max_size=60), st.integers(1, 3), st.integers(1, 3))
+async def test_every_job_runs_once_and_none_is_overtaken_by_more_than_the_stated_bound(
     models: list[str], quantum: int, capacity: int
 ) -> None:
     made = scheduler(quantum=quantum, gpu=capacity)
     bound = await run_all(made, [[target("gpu", model)] for model in models])
     assert sorted(number for number, _, _ in bound) == list(range(len(models)))
     order = {number: place for place, (number, _, _) in enumerate(bound)}
-    for number in range(len(models)):
-        # Whoever overtakes does so on a resident model: at most a quantum of jobs per older job and slot.
+    row = quantum * LOAD / RENDER + 1 + capacity
+    for number, model in enumerate(models):
+        ahead = models[:number].count(model)
+        turns = 1 + ahead // (quantum * LOAD / RENDER)
         overtakers = sum(1 for later in range(number + 1, len(models)) if order[later] < order[number])
-        assert overtakers <= (quantum + 1) * (number + 1) + capacity
-
-
-def test_nothing_is_chosen_when_nothing_is_free() -> None:
-    assert choose({"gpu": Slot(1, running=1)}, [], 4) is None
+        assert overtakers <= turns * (MOST_PASSED + len(set(models))) * row

@@ -1,0 +1,143 @@
+"""The jobs that wait: in groups with the same candidates, each in fair order between those who sent them."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from imagerouter.costs import Costs
+from imagerouter.jobs import Target
+
+WEIGHT_PER_PRIORITY = 4.0
+"""How much more service one level of priority gets while both have jobs waiting."""
+HIGHEST_PRIORITY = 3
+"""And the lowest is its negative: however much is more important, the rest gets its share."""
+LEAST_WORK = 1e-3
+"""A job that seems to cost nothing is still one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to run one job on ``target``."""
+
+    target: Target
+    number: int
+    work: float
+    cold: bool
+    """Whether the model wasn't loaded there, as far as is known."""
+    costs: Costs
+
+    def ran(self, seconds: float, load: float = 0.0) -> None:
+        """Learn from a job that ran well. ``load``: the part that the provider says went into loading."""
+        self.costs.ran(self.target.provider, self.target.model.id, self.work, seconds, load, cold=self.cold)
+
+
+@dataclass(slots=True, eq=False)
+class Waiter:
+    """A job in the queue."""
+
+    number: int
+    targets: dict[str, Target]
+    """Its candidates by provider, best first."""
+    bound: asyncio.Future[Lease]
+    arrived: float
+    """Loop time in seconds."""
+    work: float = 1.0
+    ordered: bool = False
+    """Whether the client itself has ordered the candidates."""
+    owner: str | None = None
+    weight: float = 1.0
+    """By its priority (`weight_of`)."""
+    moved: Callable[[int], None] | None = None
+    position: int = -1
+    waits: bool = True
+
+    @property
+    def charge(self) -> float:
+        return max(self.work, LEAST_WORK) / self.weight
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """Equal for the jobs of one group."""
+        return self.ordered, *((provider, target.model.id) for provider, target in self.targets.items())
+
+
+def weight_of(priority: int) -> float:
+    return WEIGHT_PER_PRIORITY ** max(-HIGHEST_PRIORITY, min(priority, HIGHEST_PRIORITY))
+
+
+class Group:
+    """Jobs with the same candidates, by start-time fair queueing between (owner, priority).
+
+    Each of them has a clock of the work that it was promised, which runs the slower the higher the priority. The
+    job whose clock was least when it came goes first, and who comes back after a pause starts where the others
+    are now. So one job overtakes all but one of the two hundred of another owner, and nobody saves up.
+    """
+
+    def __init__(self, waiter: Waiter) -> None:
+        """For jobs with the candidates of ``waiter``, which isn't added yet."""
+        self.models = {provider: target.model.id for provider, target in waiter.targets.items()}
+        """Native model by provider, best first."""
+        self.natives = frozenset(self.models.values())
+        self.ordered = waiter.ordered
+        self.count = 0
+        self.work = 0.0
+        self.weight = 0.0
+        self.passed = 0
+        """How often another model was loaded where this group's could have been, since it was last served."""
+        self._weighted_arrivals = 0.0
+        self._heap: list[tuple[float, int, Waiter]] = []
+        self._clocks: dict[tuple[str | None, float], float] = {}
+        self._now = 0.0
+
+    def add(self, waiter: Waiter) -> None:
+        flow = waiter.owner, waiter.weight
+        start = max(self._now, self._clocks.get(flow, 0.0))
+        self._clocks[flow] = start + waiter.charge
+        heapq.heappush(self._heap, (start, waiter.number, waiter))
+        self._count(waiter, 1)
+
+    def take(self) -> Waiter:
+        """The waiter whose turn it is; it leaves."""
+        waiter = self.head
+        self._now = self._heap[0][0]
+        self.passed = 0
+        self._count(waiter, -1)
+        return waiter
+
+    def drop(self, waiter: Waiter) -> None:
+        """A waiter gives up; its owner isn't charged for it."""
+        self._clocks[waiter.owner, waiter.weight] -= waiter.charge
+        self._count(waiter, -1)
+
+    @property
+    def head(self) -> Waiter:
+        """Whose turn it is."""
+        while not self._heap[0][2].waits:
+            heapq.heappop(self._heap)
+        return self._heap[0][2]
+
+    @property
+    def urgency(self) -> float:
+        return self.weight / self.count
+
+    def wait(self, now: float) -> float:
+        """Seconds that its jobs have waited, all together, each weighted by its priority."""
+        return max(0.0, now * self.weight - self._weighted_arrivals)
+
+    def rank(self, provider: str) -> int:
+        """The place of a provider in the client's own order; all are equal where it has none."""
+        return list(self.models).index(provider) if self.ordered else 0
+
+    def rivals(self, provider: str, model: str) -> bool:
+        """Whether it waits for another model on that provider."""
+        return self.models.get(provider, model) != model
+
+    def _count(self, waiter: Waiter, sign: int) -> None:
+        waiter.waits = sign > 0
+        self.count += sign
+        self.work = max(0.0, self.work + sign * waiter.work)
+        self.weight += sign * waiter.weight
+        self._weighted_arrivals += sign * waiter.weight * waiter.arrived
