@@ -174,6 +174,12 @@ class LiveWebUI(Live):
         state = await self.progress()
         return bool(state.get("job")) or bool(state.get("job_count"))
 
+    async def names_jobs(self) -> bool:
+        """Whether the server knows a job by an id that its client gives it."""
+        described = await self.backend.get("/openapi.json")
+        fields = described.json()["components"]["schemas"]["StableDiffusionProcessingTxt2Img"]["properties"]
+        return "force_task_id" in fields
+
     async def until_idle(self) -> None:
         looks = 0
         while looks < 3:  # SD.Next looks idle between two images of a job

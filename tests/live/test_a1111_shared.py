@@ -81,8 +81,10 @@ async def test_a_client_that_goes_away_while_its_job_waits_stops_no_other(webui)
     await asyncio.sleep(0.5)
     asked.cancel()
     await asyncio.wait([asked])
+    assert await bystander == undisturbed
+    if not await webui.names_jobs():
+        return  # nobody can tell whether it is ours that runs now, so it is left to run
     async with asyncio.timeout(AT_ONCE):
-        assert await bystander == undisturbed
         await webui.until_idle()
 
 

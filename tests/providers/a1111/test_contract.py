@@ -1,4 +1,4 @@
-"""The contract that every adapter keeps, on a stand-in for each server of the family."""
+"""The contract that every adapter keeps, on a stand-in for each way in which the family is driven."""
 
 from typing import ClassVar
 
@@ -50,10 +50,6 @@ class TestA1111(ProviderContract):
     @pytest.fixture
     def interruptions(self, server):
         return lambda: len(server.interrupted) + sum(job.status == "cancelled" for job in server.jobs)
-
-
-class TestForge(TestA1111):
-    dialect: ClassVar = "forge"
 
 
 class TestSDNext(TestA1111):
