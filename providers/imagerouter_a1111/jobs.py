@@ -102,7 +102,7 @@ class Jobs:
         # Somebody else's picture is nobody's business, so before there is any the job has to be surely ours.
         shown = preview and (job.is_proven or await self._prove(job, stock))
         seen = await self._global(stock, preview=shown)
-        if not seen.busy or not job.alone or len(self._running) != 1:
+        if not seen.busy or not job.alone or self._running != [job]:
             return Look(busy=seen.busy)
         if not job.seen_running:
             job.seen_running, job.began = True, seen.began
@@ -117,7 +117,7 @@ class Jobs:
 
         The server can't be told which job to stop, it stops whatever runs (``/sdapi/v1/interrupt``).
         """
-        if not await self._surely_runs(job, stock):
+        if not await self._surely_runs(job, stock) or job not in self._running:
             return False
         # Once is enough, and each further time could be the next job's.
         if not job.told_to_stop or not await self.was_interrupted(stock):
