@@ -129,8 +129,9 @@ def _index(found: Iterable[PublicModel], config: Config, offered: Mapping[str, l
             index.setdefault(_key(spelling), model)
     for model in found:
         for target in model.targets:
-            base = PurePosixPath(target.model.id.replace("\\", "/")).name
-            for spelling in (target.model.id, base, stem(target.model.id)):
+            path = PurePosixPath(target.model.id.replace("\\", "/"))
+            short = stem(target.model.id)
+            for spelling in (target.model.id, str(path.parent / short), path.name, short):
                 index.setdefault(_key(spelling), model)
     for provider, models in offered.items():
         for native in models:

@@ -37,7 +37,7 @@ def test_the_same_stem_on_two_providers_is_one_model() -> None:
 
 
 @pytest.mark.parametrize(
-    "spelling", ["Dream", "dream", "DREAM.safetensors", "x/dream.safetensors", "x\\Dream.SAFETENSORS"]
+    "spelling", ["Dream", "dream", "DREAM.safetensors", "x/dream.safetensors", "x\\Dream.SAFETENSORS", "X/dream"]
 )
 def test_a_model_answers_to_every_spelling_of_its_file(spelling: str) -> None:
     found = catalogue(a=["x/Dream.safetensors"]).resolve(spelling)
