@@ -27,6 +27,7 @@ CONTRACT = {
     "imagerouter.provider",
     "imagerouter.remote",
     "imagerouter.samplers",
+    "imagerouter.sources",
     "imagerouter.tasks",
     "imagerouter.types",
     "imagerouter.units",

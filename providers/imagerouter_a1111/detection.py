@@ -20,12 +20,14 @@ _REFORGE_FLAGS = {"pin_shared_memory", "cuda_malloc", "cuda_stream"}
 
 @dataclass(frozen=True)
 class Detected:
-    """What a server is. ``fields``, ``routes``, ``capabilities``: as in `recipe.Stock`."""
+    """What a server is, for as long as it runs. ``fields``, ``routes``, ``capabilities``: as in `recipe.Stock`."""
 
     dialect: Dialect
     fields: frozenset[str] = frozenset()
     routes: frozenset[str] = frozenset()
     capabilities: Mapping[str, Any] = field(default_factory=dict)
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    """Of settings, where the server tells them; they go before those of the dialect."""
 
 
 async def detect(name: str, api: Api, config: A1111Config) -> Detected:
@@ -40,7 +42,7 @@ async def detect(name: str, api: Api, config: A1111Config) -> Detected:
     described = await api.try_get("openapi.json", {})
     routes = _routes(described)
     chosen = await _named(api, described, routes) if config.dialect == "auto" else config.dialect
-    return Detected(DIALECTS[chosen], _fields(described), routes)
+    return Detected(DIALECTS[chosen], _fields(described), routes, defaults=await _defaults(api, routes))
 
 
 async def _tiny(name: str, api: Api, config: A1111Config) -> Detected:
@@ -62,6 +64,16 @@ async def _named(api: Api, described: Any, routes: frozenset[str]) -> DialectNam
     if "/sdapi/v1/sd-modules" in routes:
         return "forge"
     return "reforge" if isinstance(flags, dict) and set(flags) & _REFORGE_FLAGS else "a1111"
+
+
+async def _defaults(api: Api, routes: frozenset[str]) -> dict[str, Any]:
+    """Of settings that the server doesn't list as long as they are at their defaults (SD.Next)."""
+    if "/sdapi/v1/options-info" not in routes:
+        return {}
+    described = await api.try_get("sdapi/v1/options-info", {})
+    options = described.get("options") if isinstance(described, dict) else None
+    rows = options.items() if isinstance(options, dict) else ()
+    return {name: row["default"] for name, row in rows if isinstance(row, dict) and "default" in row}
 
 
 async def _nothing() -> None:

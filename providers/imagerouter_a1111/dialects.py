@@ -93,6 +93,7 @@ DIALECTS: dict[DialectName, Dialect] = {
         clip_skip="field",
         has_task_ids=False,
         progress_of="image",
+        defaults={"sd_vae": "Automatic"},
         poll_seconds=1.0,
     ),
     "sdcpp": Dialect(

@@ -25,10 +25,10 @@ async def look(api: Api, detected: Detected) -> Stock:
     dialect = detected.dialect
     vae_list = {"sd_vae": "sd-vae", "forge_additional_modules": "sd-modules", "": ""}[dialect.vae_setting]
     wanted = [path for path in (*_LISTS, vae_list) if path and _serves(detected, path)]
-    models, settings, defaults, *lists = await asyncio.gather(
+    defaults = {**dialect.defaults, **detected.defaults}
+    models, settings, *lists = await asyncio.gather(
         api.get("sdapi/v1/sd-models"),
         api.get("sdapi/v1/options"),
-        _defaults(api, detected),
         # One that fails costs its parameter and no more: one SD.Next has a /schedulers that always answers 500.
         *(api.try_get(f"sdapi/v1/{path}") for path in wanted),
     )
@@ -49,18 +49,6 @@ async def look(api: Api, detected: Detected) -> Stock:
         styles=_styles(found.get("prompt-styles")),
         capabilities=detected.capabilities,
     )
-
-
-async def _defaults(api: Api, detected: Detected) -> dict[str, Any]:
-    """Of settings that the server doesn't list as long as they are at their defaults."""
-    dialect = detected.dialect
-    known = {**({"sd_vae": "Automatic"} if dialect.vae_setting == "sd_vae" else {}), **dialect.defaults}
-    if "/sdapi/v1/options-info" not in detected.routes:
-        return known
-    described = await api.try_get("sdapi/v1/options-info", {})
-    options = described.get("options") if isinstance(described, dict) else None
-    rows = options.items() if isinstance(options, dict) else ()
-    return known | {name: row["default"] for name, row in rows if isinstance(row, dict) and "default" in row}
 
 
 def _serves(detected: Detected, path: str) -> bool:

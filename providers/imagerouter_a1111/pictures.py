@@ -6,28 +6,24 @@ All but `ready` and `finished` is for a thread.
 from __future__ import annotations
 
 import asyncio
-import struct
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any, cast
 
 import pybase64
-from PIL import ExifTags, ImageFilter, ImageOps
 from PIL import Image as Pillow
+from PIL import ImageFilter, ImageOps
 from PIL.PngImagePlugin import PngInfo
 
 from imagerouter import Image, ImageRequest, InvalidParameterError, Operation, ProviderResponseError
 from imagerouter.canvas import Size
 from imagerouter.images import dimensions, opaque, repaint_mask
 from imagerouter.metadata import without_texts
+from imagerouter.sources import BROKEN, TOO_LARGE, decode
 from imagerouter_a1111.recipe import Order
 
-LARGEST = 89_000_000
-"""Pixels of an input picture. Beyond that Pillow warns of files that are made to fill the memory."""
-_BROKEN = (OSError, ValueError, SyntaxError, struct.error)
-"""What Pillow raises for a file that isn't a picture, or only the beginning of one."""
-_TOO_LARGE = (Pillow.DecompressionBombError, Pillow.DecompressionBombWarning)
-
+_MODES = ("RGB",)
+"""stable-diffusion.cpp refuses greys (``load_image_common`` in its ``examples/common/media_io.cpp``)."""
 _EXACT = {"image/jpeg": "image/png"}
 """What a picture with an original around it is written as, since no JPEG leaves every pixel as it was."""
 
@@ -58,10 +54,10 @@ def read(request: ImageRequest) -> Source:
     """Raises `InvalidParameterError`."""
     if not request.images:
         raise InvalidParameterError("`mask` needs an input picture in `images`", param="mask")
-    pixels, is_plain = _decoded(request.images[0], "images[0]")
+    pixels, is_plain = decode(request.images[0], "images[0]", modes=_MODES)
     mask = None
     if request.mask is not None:
-        mask = repaint_mask(_decoded(request.mask, "mask")[0], pixels.size)
+        mask = repaint_mask(decode(request.mask, "mask", modes=_MODES)[0], pixels.size)
     return Source(opaque(pixels), request.images[0] if is_plain else None, mask)
 
 
@@ -104,51 +100,6 @@ def _base64_png(picture: Pillow.Image) -> str:
     return pybase64.b64encode(buffer.getvalue()).decode("ascii")
 
 
-def _decoded(image: Image, param: str) -> tuple[Pillow.Image, bool]:
-    """The first frame with its EXIF rotation applied, and whether every server would read the file in this way."""
-    try:
-        with Pillow.open(BytesIO(image.data)) as opened:
-            if opened.width * opened.height > LARGEST:
-                raise _too_large(param)
-            upright = ImageOps.exif_transpose(opened)
-            return _in_eight_bits(upright), _is_plain(opened)
-    except _TOO_LARGE:
-        raise _too_large(param) from None
-    except (*_BROKEN, TypeError) as error:  # of broken EXIF
-        raise InvalidParameterError(f"`{param}` isn't a picture that can be read", param=param) from error
-
-
-def _too_large(param: str) -> InvalidParameterError:
-    return InvalidParameterError(f"`{param}` has more than {LARGEST // 10**6} megapixels", param=param)
-
-
-def _is_plain(opened: Pillow.Image) -> bool:
-    """Not every server obeys EXIF, knows every mode, or takes the first of several frames.
-
-    stable-diffusion.cpp refuses greys, for instance (``load_image_common`` in its ``examples/common/media_io.cpp``).
-    """
-    return (
-        opened.format in ("PNG", "JPEG", "WEBP")
-        and opened.mode == "RGB"
-        and not opened.has_transparency_data
-        and getattr(opened, "n_frames", 1) == 1
-        and opened.getexif().get(ExifTags.Base.Orientation, 1) == 1
-    )
-
-
-def _in_eight_bits(picture: Pillow.Image) -> Pillow.Image:
-    """With 255 for white: Pillow itself cuts greys of more bits off there."""
-    if not picture.mode.startswith(("I", "F")):
-        return picture
-    wide = picture.convert("F")
-    _, brightest = cast("tuple[float, float]", wide.getextrema())
-    # A float's white is 1, or 255 if it was made from eight bits.
-    white = 65535 if picture.mode != "F" else 255 if brightest > 1 else 1
-    narrow = wide.point(lambda level: level * (255 / white) + 0.5).convert("L")
-    narrow.info.pop("transparency", None)
-    return narrow
-
-
 async def finished(image: Image, order: Order, *, keep_metadata: bool) -> Image:
     """``image`` as it is delivered: of the asked size, the original outside the mask, and without its texts.
 
@@ -159,7 +110,7 @@ async def finished(image: Image, order: Order, *, keep_metadata: bool) -> Image:
         if order.mask is not None or dimensions(image) != (size.width, size.height):
             return await asyncio.to_thread(_finished, image, order, size, keep_metadata)
         return image if keep_metadata else await without_texts(image)
-    except (*_TOO_LARGE, *_BROKEN):
+    except (*TOO_LARGE, *BROKEN):
         raise ProviderResponseError("the server returned something that is not a picture") from None
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from typing import Any
 
 import structlog
@@ -22,6 +21,7 @@ from imagerouter import (
     ProviderUnavailableError,
     Status,
 )
+from imagerouter.remote import local_servers
 from imagerouter_a1111.api import ASK_SECONDS, Api
 from imagerouter_a1111.config import A1111Config, A1111Model
 from imagerouter_a1111.detection import Detected, detect
@@ -59,11 +59,7 @@ class A1111Provider(Provider[A1111Config]):
 
     @classmethod
     async def discover(cls) -> dict[str, dict[str, Any]]:
-        ports = [port] if (port := os.environ.get("GRADIO_SERVER_PORT")) else LOCAL_PORTS
-        urls = [f"http://127.0.0.1:{port}" for port in ports]
-        found = await asyncio.gather(*(_is_one(url) for url in urls))
-        here = [url for url, is_one in zip(urls, found, strict=True) if is_one]
-        return {"a1111" if i == 0 else f"a1111-{i + 1}": {"base_url": url} for i, url in enumerate(here)}
+        return await local_servers("a1111", LOCAL_PORTS, "GRADIO_SERVER_PORT", _is_one)
 
     async def start(self) -> None:
         connection = self._connection

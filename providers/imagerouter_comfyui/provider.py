@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from imagerouter import (
     ProviderUnavailableError,
     Status,
 )
+from imagerouter.remote import local_servers
 from imagerouter_comfyui.api import Api
 from imagerouter_comfyui.config import ComfyConfig, ComfyModel
 from imagerouter_comfyui.drawing import Easel
@@ -58,11 +58,7 @@ class ComfyProvider(Provider[ComfyConfig]):
 
     @classmethod
     async def discover(cls) -> dict[str, dict[str, Any]]:
-        ports = [port] if (port := os.environ.get("COMFY_PORT")) else LOCAL_PORTS
-        urls = [f"http://127.0.0.1:{port}" for port in ports]
-        found = await asyncio.gather(*(_is_comfy(url) for url in urls))
-        here = [url for url, is_comfy in zip(urls, found, strict=True) if is_comfy]
-        return {"comfyui" if i == 0 else f"comfyui-{i + 1}": {"base_url": url} for i, url in enumerate(here)}
+        return await local_servers("comfyui", LOCAL_PORTS, "COMFY_PORT", _is_comfy)
 
     async def start(self) -> None:
         if self._connection is None:

@@ -6,22 +6,19 @@ import asyncio
 import base64
 import binascii
 import hashlib
-import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from io import BytesIO
-from typing import Any, cast
+from typing import Any
 
-from PIL import ExifTags, ImageOps
 from PIL import Image as Pillow
+from PIL import ImageOps
 
 from imagerouter import Image, ImageRequest, InvalidParameterError
 from imagerouter.images import opaque, repaint_mask
+from imagerouter.sources import decode
 from imagerouter_comfyui.api import Api
 from imagerouter_comfyui.recipe import Recipe, Sources
-
-LARGEST = 89_000_000
-"""Pixels of an input picture. Beyond that Pillow warns of files that are made to fill the memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,44 +91,8 @@ class _Picture:
 
 
 def _decoded(image: Image, param: str) -> _Picture:
-    try:
-        with Pillow.open(BytesIO(image.data)) as opened:
-            if opened.width * opened.height > LARGEST:
-                raise _too_large(param)
-            upright = ImageOps.exif_transpose(opened)
-            return _Picture(_in_eight_bits(upright), image.data if _is_plain(opened) else None)
-    except (Pillow.DecompressionBombError, Pillow.DecompressionBombWarning):
-        raise _too_large(param) from None
-    except (OSError, ValueError, SyntaxError, struct.error) as error:
-        raise InvalidParameterError(f"`{param}` isn't a picture that can be read", param=param) from error
-
-
-def _too_large(param: str) -> InvalidParameterError:
-    return InvalidParameterError(f"`{param}` has more than {LARGEST // 10**6} megapixels", param=param)
-
-
-def _is_plain(opened: Pillow.Image) -> bool:
-    """A server makes a batch of several frames, and not every version of it obeys EXIF or knows every mode."""
-    return (
-        opened.format in ("PNG", "JPEG", "WEBP")
-        and opened.mode in ("L", "RGB")
-        and not opened.has_transparency_data
-        and getattr(opened, "n_frames", 1) == 1
-        and opened.getexif().get(ExifTags.Base.Orientation, 1) == 1
-    )
-
-
-def _in_eight_bits(picture: Pillow.Image) -> Pillow.Image:
-    """With 255 for white: Pillow itself cuts greys of more bits off there."""
-    if not picture.mode.startswith(("I", "F")):
-        return picture
-    wide = picture.convert("F")
-    _, brightest = cast("tuple[float, float]", wide.getextrema())
-    # A float's white is 1, or 255 if it was made from eight bits.
-    white = 65535 if picture.mode != "F" else 255 if brightest > 1 else 1
-    narrow = wide.point(lambda level: level * (255 / white) + 0.5).convert("L")
-    narrow.info.pop("transparency", None)
-    return narrow
+    pixels, is_plain = decode(image, param, modes=("L", "RGB"))
+    return _Picture(pixels, image.data if is_plain else None)
 
 
 def _png(picture: Pillow.Image) -> bytes:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import os
 import re
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
@@ -70,3 +73,18 @@ def headers_of(config: RemoteConfig) -> dict[str, str]:
         pair = f"{config.username}:{config.password.get_secret_value()}".encode()
         headers["authorization"] = f"Basic {base64.b64encode(pair).decode()}"
     return headers
+
+
+async def local_servers(
+    kind: str, usual: Sequence[str], variable: str, is_one: Callable[[str], Awaitable[bool]]
+) -> dict[str, dict[str, Any]]:
+    """What `Provider.discover` is to find: provider name → YAML keys of each server on this machine.
+
+    :param usual: ports, unless the environment's ``variable`` names one.
+    :param is_one: whether a server of this kind is behind an address; mustn't raise.
+    """
+    ports = [port] if (port := os.environ.get(variable)) else usual
+    urls = [f"http://127.0.0.1:{port}" for port in ports]
+    found = await asyncio.gather(*(is_one(url) for url in urls))
+    here = [url for url, is_here in zip(urls, found, strict=True) if is_here]
+    return {kind if i == 0 else f"{kind}-{i + 1}": {"base_url": url} for i, url in enumerate(here)}
