@@ -37,6 +37,7 @@ CONTRACT = {
 ROOMS_OF = {
     "litestar": {"app", "cli"},
     "granian": {"app", "cli"},
+    "prometheus_client": {"metrics", "app"},
     "click": {"cli"},
     "rich": {"cli"},
     "pytest": {"testing"},
@@ -114,6 +115,7 @@ def test_an_adapter_knows_neither_the_web_server_nor_the_command_line(path):
     assert not {module.partition(".")[0] for module in imports(path)} & {
         "litestar",
         "granian",
+        "prometheus_client",
         "click",
         "pytest",
     }

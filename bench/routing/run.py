@@ -93,7 +93,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def write(text: str, figures: dict[float, Ratios]) -> None:
-    page = DOCS / "routing.md"
+    page = DOCS / "scheduling.md"
     old = page.read_text(encoding="utf-8")
     between = re.compile(f"(?<={BEGIN}\n).*(?={END})", re.DOTALL)
     page.write_text(between.sub(lambda _: f"\n{text}\n\n", old), encoding="utf-8")
@@ -103,7 +103,7 @@ def write(text: str, figures: dict[float, Ratios]) -> None:
         "longest wait": [found.longest_wait for found in figures.values()],
     }
     drawn = chart("Time to the picture, as a ratio to SwarmUI's rule", "load of the fleet", list(figures), lines)
-    (DOCS / "routing.svg").write_text(drawn, encoding="utf-8")
+    (DOCS / "scheduling.svg").write_text(drawn, encoding="utf-8")
 
 
 if __name__ == "__main__":

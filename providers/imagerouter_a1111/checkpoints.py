@@ -10,6 +10,8 @@ from imagerouter.names import slashed, stem
 from imagerouter_a1111.recipe import Checkpoint
 
 _HASH = re.compile(r"\s*\[[0-9a-f]{6,64}\]$")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_BEGINNING = re.compile(r"[0-9a-f]{10,64}")
 
 
 def parse(rows: Any) -> tuple[Checkpoint, ...]:
@@ -28,6 +30,17 @@ def _one(row: dict[str, Any]) -> Checkpoint | None:
 
 def _text(value: Any) -> str:
     return value if isinstance(value, str) else ""
+
+
+def sha256_of(checkpoint: Checkpoint) -> str:
+    """As many digits as are known; none where the server has no hash of the file, but something in its place.
+
+    stable-diffusion.cpp says eights only, and SD.Next the revision of a folder from Hugging Face. Before 2023 a web
+    UI had hashes of another kind, of eight digits.
+    """
+    said, form = (checkpoint.sha256, _SHA256) if checkpoint.sha256 else (checkpoint.hash, _BEGINNING)
+    said = said.lower()
+    return said if form.fullmatch(said) and len(set(said)) > 1 else ""
 
 
 def spellings(checkpoint: Checkpoint) -> frozenset[str]:

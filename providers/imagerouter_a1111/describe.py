@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from imagerouter import IMAGE, OBJECT, STRING, Descriptor, Model, Operation, between, one_of
+from imagerouter import IMAGE, OBJECT, STRING, Descriptor, Model, Operation, between, names, one_of
 from imagerouter.canvas import LARGEST
 from imagerouter.families import Traits
+from imagerouter_a1111.checkpoints import sha256_of
 from imagerouter_a1111.config import A1111Model
 from imagerouter_a1111.orders import EDIT_STRENGTH
-from imagerouter_a1111.recipe import Stock
+from imagerouter_a1111.recipe import Checkpoint, Stock
 from imagerouter_a1111.samplers import Samplers
 
 _SMALLEST = 64
 """Below it the networks have no picture left at their lowest level."""
 
 
-def model(name: str, entry: A1111Model, traits: Traits, stock: Stock) -> Model:
+def model(name: str, checkpoint: Checkpoint, entry: A1111Model, traits: Traits, stock: Stock) -> Model:
     width, height = entry.width or traits.side, entry.height or traits.side
     return Model(
         id=name,
@@ -24,6 +25,8 @@ def model(name: str, entry: A1111Model, traits: Traits, stock: Stock) -> Model:
         height=height,
         size_multiple=max(traits.multiple, stock.dialect.multiple),
         description=f"{traits.title} checkpoint on {stock.dialect.title}",
+        # A name that a person chose may well stand for different files on different servers.
+        sha256=sha256_of(checkpoint) if names.stem(name) == names.stem(checkpoint.file) else "",
     )
 
 

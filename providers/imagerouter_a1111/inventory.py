@@ -145,4 +145,4 @@ def _recipe(name: str, checkpoint: Checkpoint, entry: A1111Model, stock: Stock) 
     known = traits(family, stem)
     if entry.family is None and guess([stem, folder]) is None:
         known = replace(known, title="Stable Diffusion")
-    return Recipe(model(name, entry, known, stock), checkpoint, entry, known)
+    return Recipe(model(name, checkpoint, entry, known, stock), checkpoint, entry, known)

@@ -161,8 +161,9 @@ class Jobs:
         """Jobs that run and that wait, other people's included."""
         if not stock.dialect.has_settings:
             return self._known()
-        seen = await self._global(stock)
+        # In this order: what waited before the server was seen to be idle will never run.
         waiting = await self._pending(stock)
+        seen = await self._global(stock)
         if not seen.busy and not self._running:
             self._ghosts = waiting
         return int(seen.busy), len(waiting - self._ghosts)

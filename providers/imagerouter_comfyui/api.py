@@ -73,6 +73,17 @@ class Api:
         found = await self._get(f"models/{quote(name, safe='')}", missing=[])
         return [item for item in found if isinstance(item, str)] if isinstance(found, list) else []
 
+    async def sizes(self, folder: str) -> dict[str, int]:
+        """File → bytes, of one kind of model file; empty where it doesn't tell, as old servers don't."""
+        found = await self._get(f"experiment/models/{quote(folder, safe='')}", missing=[])
+        sizes: dict[str, int] = {}
+        for row in found if isinstance(found, list) else []:
+            match row:
+                case {"name": str(name), "size": int(size)}:
+                    # Of several folders for one kind the first that has a file counts, and is listed first.
+                    sizes.setdefault(name, size)
+        return sizes
+
     async def metadata(self, folder: str, filename: str) -> dict[str, Any]:
         """The ``__metadata__`` of a safetensors file; empty where there is none."""
         found = await self._get(f"view_metadata/{quote(folder, safe='')}", {"filename": filename}, missing={})

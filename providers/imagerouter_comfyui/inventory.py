@@ -58,6 +58,12 @@ class Inventory:
     files: Mapping[str, tuple[str, ...]]
     """Folder → names of the files in it, as the server spells them."""
     metadata: Headers = field(default_factory=dict, repr=False)
+    sizes: Mapping[str, Mapping[str, int]] = field(default_factory=dict, repr=False)
+    """Folder of models → name → bytes, where the server tells."""
+
+    def is_like(self, other: Inventory) -> bool:
+        """Whether the same models come of it."""
+        return (self.files, self.sizes) == (other.files, other.sizes)
 
 
 async def look(api: Api, known: Inventory | None = None, headers: Headers | None = None) -> Inventory:
@@ -75,12 +81,22 @@ async def look(api: Api, known: Inventory | None = None, headers: Headers | None
     classes = known.classes if known is not None and known.classes else await learn(api, CLASSES, {})
     models = [(folder, name) for folder in _MODEL_FOLDERS for name in files[folder]]
     await asyncio.gather(*(_header(api, door, model, headers) for model in models if model not in headers))
-    return Inventory(classes, files, {model: headers[model] for model in models})
+    sizes = await asyncio.gather(*(_sizes(api, folder, known) for folder in _MODEL_FOLDERS))
+    metadata = {model: headers[model] for model in models}
+    return Inventory(classes, files, metadata, dict(zip(_MODEL_FOLDERS, sizes, strict=True)))
 
 
 async def _folder(api: Api, door: asyncio.Semaphore, folder: str) -> tuple[str, ...]:
     async with door:
         return tuple(sorted(await api.folder(folder), key=str.casefold))
+
+
+async def _sizes(api: Api, folder: str, known: Inventory | None) -> Mapping[str, int]:
+    """Asked anew each time, since a file may still be on its way there when it is first listed."""
+    try:
+        return await api.sizes(folder)
+    except ImageRouterError:
+        return known.sizes.get(folder, {}) if known is not None else {}
 
 
 async def learn(api: Api, wanted: Iterable[str], known: dict[str, NodeClass]) -> dict[str, NodeClass]:
@@ -126,7 +142,8 @@ def recipes(inventory: Inventory, config: ComfyConfig) -> tuple[dict[str, Recipe
         try:
             folder, file = _file(name, entry, inventory)
             taken.add(file)
-            stock = kits.Stock(inventory.files, inventory.metadata.get((folder, file), {}), inventory.classes)
+            size = inventory.sizes.get(folder, {}).get(file, 0)
+            stock = kits.Stock(inventory.files, inventory.metadata.get((folder, file), {}), inventory.classes, size)
             found[name] = Template(kits.make(name, file, entry, stock))
         except kits.UnusableError as error:
             unusable[name] = str(error)

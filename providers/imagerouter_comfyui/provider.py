@@ -125,7 +125,7 @@ class ComfyProvider(Provider[ComfyConfig]):
     async def _refresh(self, connection: _Connection) -> None:
         """List what the server has. Workflows are bound again only when that has changed."""
         inventory = await look(connection.api, self._inventory, self._headers)
-        if self._inventory is not None and inventory.files == self._inventory.files:
+        if self._inventory is not None and inventory.is_like(self._inventory):
             return
         found, unusable = recipes(inventory, self.config)
         problems = {name: [reason] for name, reason in unusable.items()}

@@ -98,7 +98,9 @@ def _operations(pipeline: str, channels: int) -> frozenset[Operation]:
 def describe(source: Source, traits: Traits, library: Library, config: DiffusersConfig) -> Model:
     able = signature(traits.pipeline, traits.input_channels)
     is_builtin = source.id == BUILTIN
-    stamp = source.path.stat().st_mtime if source.path is not None else 0
+    found = source.path.stat() if source.path is not None else None
+    # A name that a person chose may well stand for different files on different machines.
+    is_its_own = source.is_file and source.path is not None and source.id.rpartition("/")[2] == source.path.stem
     return Model(
         id=source.id,
         name=source.id.rpartition("/")[2] if source.id == source.repo else source.id,
@@ -108,7 +110,9 @@ def describe(source: Source, traits: Traits, library: Library, config: Diffusers
         height=traits.height,
         size_multiple=traits.multiple,
         description=BUILTIN_DESCRIPTION if is_builtin else "",
-        created=int(stamp),
+        created=int(found.st_mtime) if found is not None else 0,
+        file_size=found.st_size if found is not None and is_its_own else 0,
+        is_demo=is_builtin,
     )
 
 

@@ -91,6 +91,25 @@ def choose(slots: Mapping[str, Slot], groups: Iterable[Group], costs: Costs, rul
     return min((choice for choice in choices if choice is not None), key=lambda choice: choice.key, default=None)
 
 
+def preview(
+    slots: Mapping[str, Slot], groups: Iterable[Group], costs: Costs, rule: Rule, *, now: float, group: Group
+) -> list[str]:
+    """The providers of a group that isn't among ``groups`` yet, in the order in which it would get them now."""
+    moment = _Moment(slots, [*groups, group], costs, rule, now)
+
+    def key(name: str) -> tuple[bool, float, float, int]:
+        slot, model = slots[name], group.models[name]
+        is_worth_it = model in slot.resident or moment.is_worth_loading(name, group)
+        choice = moment.choice_for(name, slot, group) if slot.free and is_worth_it else None
+        if choice is not None:
+            return False, *choice.key[:3]
+        load = 0.0 if model in slot.resident else LOAD_CHARGE * costs.loading(name, model)
+        seconds = slot.busy(now) + load + costs.render(name, model, group.work)
+        return True, group.rank(name), seconds / group.weights[name], slot.used
+
+    return sorted((name for name in slots if name in group.models), key=key)
+
+
 class _Moment:
     """All that a choice depends on."""
 
@@ -110,16 +129,16 @@ class _Moment:
         takers = [group for group in self.groups if name in group.models]
         warm = [group for group in takers if group.models[name] in slot.resident]
         others = (group for group in takers if group.models[name] not in slot.resident)
-        cold = [group for group in others if self._is_worth_loading(name, group)]
+        cold = [group for group in others if self.is_worth_loading(name, group)]
         if warm and (not cold or slot.streak < self._quantum(name, warm, cold)):
             group = min(warm, key=_age)
         elif cold:
             group = self._next_load(name, cold)
         else:
             return None
-        return self._choice(name, slot, group)
+        return self.choice_for(name, slot, group)
 
-    def _choice(self, name: str, slot: Slot, group: Group) -> Choice | None:
+    def choice_for(self, name: str, slot: Slot, group: Group) -> Choice | None:
         model = group.models[name]
         load, is_cold = LOAD_CHARGE * self.costs.loading(name, model), model not in slot.resident
         # Somebody else's job may well leave another model loaded.
@@ -127,9 +146,10 @@ class _Moment:
         if foreign and not group.ordered and self._has_room_sooner(name, group, foreign + load * is_cold):
             return None
         seconds = foreign + load * is_cold + self.costs.render(name, model, group.head.work)
-        return Choice(name, group, is_cold, (group.rank(name), seconds, slot.used, group.head.number))
+        weighted = seconds / group.weights[name]
+        return Choice(name, group, is_cold, (group.rank(name), weighted, slot.used, group.head.number))
 
-    def _is_worth_loading(self, name: str, group: Group) -> bool:
+    def is_worth_loading(self, name: str, group: Group) -> bool:
         if group.ordered or group.passed >= MOST_PASSED:
             return True
         seconds = self._seconds_where_loaded(group)
@@ -174,7 +194,7 @@ class _Moment:
                 continue
             is_warm = model in slot.resident
             load = 0.0 if is_warm else LOAD_CHARGE * self.costs.loading(other, model)
-            if slot.busy(self.now) + load < delay and (is_warm or self._is_worth_loading(other, group)):
+            if slot.busy(self.now) + load < delay and (is_warm or self.is_worth_loading(other, group)):
                 return True
         return False
 

@@ -9,7 +9,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from imagerouter.prices import AnyPrice
 from imagerouter.provider import ProviderConfig
+from imagerouter.rules import Rule
 from imagerouter.units import Bytes, Seconds
 
 
@@ -34,17 +36,29 @@ class Target(Section):
     params: dict[str, Any] = Field(
         default={}, description="Canonical parameters forced on this target; they win over the client's."
     )
+    order: int = Field(
+        default=0, ge=0, description="Targets of a higher order get a request only when those of a lower one can't."
+    )
+    weight: float = Field(
+        default=1.0, gt=0, le=1000, description="How much it is favoured: with 2 it counts as twice as fast as it is."
+    )
+    price: AnyPrice | None = Field(
+        default=None, description="US dollars for each image, or `{request, image, megapixel}`; else the provider's."
+    )
 
 
 class ModelEntry(Section):
     """A public model name."""
 
-    aliases: list[str] = Field(default=[], description="Other names that clients may send for it.")
+    aliases: list[str] = Field(
+        default=[], description="Other names that clients may send for it; `dall-e-*` and `*` stand for all such names."
+    )
     targets: list[Target] = Field(
         default=[],
         description="Where it can run, best first; by default every provider that has a model of this name.",
     )
     defaults: dict[str, Any] = Field(default={}, description="Canonical parameters used where the client gives none.")
+    rules: list[Rule] = Field(default=[], description="Rules for requests for this model; the first match counts.")
 
 
 class Limits(Section):
@@ -67,6 +81,35 @@ class Limits(Section):
         description="How long a provider goes on with its loaded model while others wait: "
         "expected rendering, in loads of another model.",
     )
+    fan_out: bool = Field(
+        default=True, description="Spread the images of one request over providers that have its model loaded."
+    )
+    retries: int = Field(
+        default=2, ge=0, le=10, description="How often a request that surely wasn't begun is sent to a provider again."
+    )
+    hedge: float | None = Field(
+        default=None,
+        ge=1,
+        description="Draw a request a second time elsewhere once it takes this many times the expected seconds; "
+        "the first to finish counts.",
+    )
+
+
+class BreakerSettings(Section):
+    """When a provider, or one model of it, gets no further requests for a while."""
+
+    failures: int = Field(default=3, ge=1, description="Failures in a row after which it gets none.")
+    cooldown: Seconds = Field(default=10.0, description="For how long, the first time; doubled each time after that.")
+    longest: Seconds = Field(default=300.0, description="For how long at most.")
+
+
+class Key(Section):
+    """An API key."""
+
+    secret: str = Field(min_length=8, repr=False, description="What clients send as `authorization: Bearer …`.")
+    priority: int = Field(
+        default=0, ge=-3, le=3, description="Priority of its requests, and the highest that they may ask for."
+    )
 
 
 class Server(Section):
@@ -80,6 +123,13 @@ class Server(Section):
     )
     log_format: Literal["auto", "json", "console"] = Field(
         default="auto", description="json, console, or auto: console on a terminal, else json."
+    )
+    admin_key: str | None = Field(
+        default=None, min_length=8, repr=False, description="API key for `POST /v1/reload`; without one it is refused."
+    )
+    costs_file: str | None = Field(
+        default="auto",
+        description="Where learned speeds outlive a restart; auto: in the user's state folder, null: nowhere.",
     )
 
 
@@ -102,7 +152,12 @@ class Config(Section):
     defaults: dict[str, Any] = Field(
         default={}, description="Canonical parameters used for every model where nobody says otherwise."
     )
+    rules: list[Rule] = Field(default=[], description="Rules for all requests; the first match counts.")
+    keys: dict[str, Key] = Field(
+        default={}, description="API keys by name; without any, requests need none and share as one."
+    )
     limits: Limits = Limits()
+    breaker: BreakerSettings = BreakerSettings()
     server: Server = Server()
 
 

@@ -9,6 +9,8 @@ but in `Costs.load` and `Costs.save`.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -91,6 +93,8 @@ class Learned(msgspec.Struct):
 
     render: Line = msgspec.field(default_factory=Line)
     load: Average = msgspec.field(default_factory=Average)
+    jobs: int = 0
+    """That it was learned from, all of them."""
 
 
 class _Knowledge(msgspec.Struct):
@@ -104,6 +108,19 @@ class _Knowledge(msgspec.Struct):
 
 
 VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What a job will probably take on a target, in seconds."""
+
+    queue: float
+    load: float
+    render: float
+
+    @property
+    def total(self) -> float:
+        return self.queue + self.load + self.render
 
 
 class Costs:
@@ -132,6 +149,15 @@ class Costs:
                 return learned.load.value
         return GUESSED_LOAD
 
+    @property
+    def jobs(self) -> int:
+        """That all of it was learned from."""
+        return self._known.everything.jobs
+
+    def known(self, provider: str) -> Mapping[str, Learned]:
+        """What was learned on a provider, by native model; for reading."""
+        return self._known.models.get(provider, {})
+
     def ran(self, provider: str, model: str, work: float, seconds: float, load: float, *, cold: bool) -> None:
         """Learn from a job that ran well.
 
@@ -139,6 +165,8 @@ class Costs:
         :param load: what the provider says that loading took; those who can't tell leave it at 0.
         :param cold: whether the model had to be loaded, as far as was known before.
         """
+        for learned in self._learn_of(provider, model):
+            learned.jobs += 1
         load = load if load > 0 else 0.0  # NaN included
         if load:
             self.loaded(provider, model, load)
@@ -218,7 +246,7 @@ def work_of(job: Job, target: Target) -> float:
     """Steps times megapixels of all images of a job, a second pass included, as far as the request tells."""
     params = job.params_for(target)
     steps = params.get("steps") or _usual_steps(target)
-    work = steps * params.get("width", target.model.width) * params.get("height", target.model.height) / 1e6
+    work = steps * job.megapixels_on(target)
     if (hires := params.get("hires")) is not None:
         work *= 1 + hires.scale**2 * (hires.strength or 0.5) * (hires.steps or steps) / steps
     return float(max(0.0, work * job.n))

@@ -4,25 +4,42 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import structlog
 
+from imagerouter.admission import Admission
 from imagerouter.catalogue import Catalogue
 from imagerouter.config import Config
-from imagerouter.dispatch import Dispatcher, ProgressListener
+from imagerouter.dispatch import Dispatcher
 from imagerouter.errors import ImageRouterError, InternalError
 from imagerouter.fleet import Fleet
 from imagerouter.images import deliver
-from imagerouter.jobs import Outcome
+from imagerouter.jobs import Job, Outcome
+from imagerouter.metrics import Metrics
 from imagerouter.openai import Call, response
 from imagerouter.scheduler import Scheduler
+from imagerouter.trying import ProgressListener
 from imagerouter.types import Progress
 
 log = structlog.get_logger(__name__)
+
+SAVE_SECONDS = 60.0
+"""Between two looks at whether anything was learned that isn't saved yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reloaded:
+    """What a new configuration changed: names of providers, and of keys that count only after a restart."""
+
+    kept: tuple[str, ...]
+    started: tuple[str, ...]
+    stopped: tuple[str, ...]
+    changed: tuple[str, ...]
+    needs_restart: tuple[str, ...]
 
 
 class Previews:
@@ -50,15 +67,18 @@ class Engine:
     def __init__(self, config: Config, *, costs_file: Path | None = None) -> None:
         """:param costs_file: where the learned costs outlive a restart; by default they don't."""
         limits = config.limits
-        self.config = config
         self.scheduler = Scheduler(limit=limits.queue, quantum=limits.quantum, wait_timeout=limits.queue_timeout)
-        self._costs_file = costs_file
         self.fleet = Fleet(config, self.scheduler)
-        self._dispatcher = Dispatcher(self.fleet, self.scheduler, limits)
+        self.metrics = Metrics(self.scheduler, self.fleet)
+        self.admission = Admission(config, self.fleet, self.scheduler, self.metrics)
+        self.dispatcher = Dispatcher(self.admission, self.fleet, self.scheduler, self.metrics)
+        self._costs_file = costs_file
+        self._saving: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
         if self._costs_file is not None:
             self.scheduler.costs.load(self._costs_file)
+            self._saving = asyncio.create_task(self._save_regularly(self._costs_file), name="save costs")
         self.fleet.start()
         return self
 
@@ -66,11 +86,43 @@ class Engine:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.fleet.aclose()
-        if self._costs_file is not None:
-            try:
-                self.scheduler.costs.save(self._costs_file)
-            except OSError as failure:
-                log.warning("costs.not_saved", path=str(self._costs_file), reason=str(failure))
+        if self._costs_file is not None and self._saving is not None:
+            self._saving.cancel()
+            self._save(self._costs_file)
+
+    @property
+    def config(self) -> Config:
+        return self.admission.config
+
+    async def reload(self, config: Config) -> Reloaded:
+        """Go over to another configuration. Jobs that run finish where they are; what waits is planned anew.
+
+        Raises `ImageRouterError` if a provider of it can't be made, and then nothing has changed.
+        """
+        before, limits = self.config.server, config.limits
+        changes = await self.fleet.reload(config)
+        self.admission.config = config
+        self.scheduler.limit_to(limit=limits.queue, quantum=limits.quantum, wait_timeout=limits.queue_timeout)
+        fixed = ("host", "port", "log_level", "log_format", "costs_file")
+        needs_restart = tuple(
+            f"server.{name}" for name in fixed if getattr(before, name) != getattr(config.server, name)
+        )
+        return Reloaded(changes.kept, changes.started, changes.stopped, changes.changed, needs_restart)
+
+    async def _save_regularly(self, path: Path) -> None:
+        """A process that is killed should not have learned in vain."""
+        saved = self.scheduler.costs.jobs
+        while True:
+            await asyncio.sleep(SAVE_SECONDS)
+            if self.scheduler.costs.jobs != saved:
+                saved = self.scheduler.costs.jobs
+                self._save(path)
+
+    def _save(self, path: Path) -> None:
+        try:
+            self.scheduler.costs.save(path)
+        except OSError as failure:
+            log.warning("costs.not_saved", path=str(path), reason=str(failure))
 
     @property
     def catalogue(self) -> Catalogue:
@@ -78,24 +130,35 @@ class Engine:
 
     async def admit(self, call: Call) -> None:
         """Raise at once what is known to keep the call from being served, before anything is queued."""
-        await self._dispatcher.admit(call.job)
+        try:
+            await self.admission.patience(call.job)
+            self.admission.admit(call.job, rehearsal=True)
+        except ImageRouterError as error:
+            self._count_failure(call.job, error)
+            raise
 
     async def run(self, call: Call, listen: ProgressListener = lambda *_: None) -> Outcome:
         """Draw the pictures of a call, in the format that it wants. Raises only `ImageRouterError`."""
+        job = call.job
         try:
-            outcome = await self._dispatcher.run(call.job, listen)
+            outcome = await self.dispatcher.run(job, listen)
             wanted = call.delivery
             images = [await deliver(image, wanted.output_format, wanted.compression) for image in outcome.images]
         except ImageRouterError as error:
-            log.warning("image.failed", job=call.job.id, code=error.code, reason=error.message)
+            self._count_failure(job, error)
+            log.warning("image.failed", job=job.id, key=job.origin.key, code=error.code, reason=error.message)
             raise
         except Exception:
-            log.exception("image.defect", job=call.job.id)
-            raise InternalError("An internal error occurred; the server's log says more") from None
+            log.exception("image.defect", job=job.id)
+            defect = InternalError("An internal error occurred; the server's log says more")
+            self._count_failure(job, defect)
+            raise defect from None
         done = replace(outcome, images=tuple(images))
+        self.metrics.done(done)
         log.info(
             "image.done",
-            job=done.job.id,
+            job=job.id,
+            key=job.origin.key,
             model=done.model,
             target=done.target.name,
             n=len(images),
@@ -106,6 +169,9 @@ class Engine:
             overhead_ms=round(done.overhead_ms, 1),
         )
         return done
+
+    def _count_failure(self, job: Job, error: ImageRouterError) -> None:
+        self.metrics.failed(error, job.model or next(iter(job.models), None))
 
     async def events(self, call: Call) -> AsyncGenerator[dict[str, Any], None]:
         """The same as the payloads of a stream: previews and progress on the way, then the pictures or an error.

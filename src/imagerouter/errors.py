@@ -1,38 +1,39 @@
 """Every failure that imagerouter can answer with: one class each, one table for all.
 
 The class attributes *are* the table. ``status``, ``type`` and ``code`` go onto the wire in OpenAI's shape;
-``retry_same`` and ``fallback`` tell the dispatcher what may happen next:
+``retry_same`` and ``fallback`` tell the dispatcher what may happen next, and ``blames`` whom it counts against
+(`imagerouter.breaker`):
 
-=============================  ======  =======================  ==========  ========
-class                          status  code                     retry_same  fallback
-=============================  ======  =======================  ==========  ========
-InvalidRequestError            400     (none)                   no          no
-InvalidParameterError          400     invalid_value            no          no
-UnknownParameterError          400     unknown_parameter        no          no
-ContentPolicyError             400     content_policy_violation no          no
-AuthenticationError            401     invalid_api_key          no          no
-PermissionDeniedError          403     permission_denied        no          no
-ModelNotFoundError             404     model_not_found          no          yes
-NotFoundError                  404     not_found                no          no
-RequestTooLargeError           413     request_too_large        no          no
-RateLimitError                 429     rate_limit_exceeded      no          no
-QueueFullError                 429     queue_full               no          no
-ProviderRejectedError          400     provider_rejected        no          yes
-ProviderBusyError              503     provider_busy            no          yes
-ProviderUnavailableError       503     provider_unavailable     yes         yes
-ProviderTimeoutError           504     provider_timeout         no          yes
-ProviderResponseError          502     provider_bad_response    no          yes
-GenerationError                502     generation_failed        no          yes
-OutOfMemoryError               503     provider_out_of_memory   no          yes
-MisconfiguredError             500     provider_misconfigured   no          yes
-NoProviderError                503     no_provider_available    no          no
-InternalError                  500     internal_error           no          no
-=============================  ======  =======================  ==========  ========
+=============================  ======  =======================  ==========  ========  ========
+class                          status  code                     retry_same  fallback  blames
+=============================  ======  =======================  ==========  ========  ========
+InvalidRequestError            400     (none)                   no          no        nobody
+InvalidParameterError          400     invalid_value            no          no        nobody
+UnknownParameterError          400     unknown_parameter        no          no        nobody
+ContentPolicyError             400     content_policy_violation no          no        nobody
+AuthenticationError            401     invalid_api_key          no          no        nobody
+PermissionDeniedError          403     permission_denied        no          no        nobody
+ModelNotFoundError             404     model_not_found          no          yes       target
+NotFoundError                  404     not_found                no          no        nobody
+RequestTooLargeError           413     request_too_large        no          no        nobody
+RateLimitError                 429     rate_limit_exceeded      no          no        nobody
+QueueFullError                 429     queue_full               no          no        nobody
+ProviderRejectedError          400     provider_rejected        no          yes       nobody
+ProviderBusyError              503     provider_busy            no          yes       nobody
+ProviderUnavailableError       503     provider_unavailable     yes         yes       provider
+ProviderTimeoutError           504     provider_timeout         no          yes       provider
+ProviderResponseError          502     provider_bad_response    no          yes       provider
+GenerationError                502     generation_failed        no          yes       target
+OutOfMemoryError               503     provider_out_of_memory   no          yes       nobody
+MisconfiguredError             500     provider_misconfigured   no          yes       target
+NoProviderError                503     no_provider_available    no          no        nobody
+InternalError                  500     internal_error           no          no        nobody
+=============================  ======  =======================  ==========  ========  ========
 """
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 
 class ImageRouterError(Exception):
@@ -51,6 +52,9 @@ class ImageRouterError(Exception):
     """May the dispatcher send the request to the same provider again?"""
     fallback: ClassVar[bool] = False
     """May the dispatcher send the request to the next provider?"""
+    blames: ClassVar[Literal["provider", "target"] | None] = None
+    """What such failures in a row keep from getting further jobs: the provider, or just its model; ``None`` where
+    the request itself may be at fault."""
 
     def __init__(self, message: str, *, param: str | None = None, retry_after: float | None = None) -> None:
         super().__init__(message)
@@ -130,6 +134,7 @@ class ModelNotFoundError(InvalidRequestError):
     status = 404
     code = "model_not_found"
     fallback = True
+    blames = "target"
 
 
 class RequestTooLargeError(InvalidRequestError):
@@ -182,6 +187,7 @@ class ProviderUnavailableError(ProviderError):
     status = 503
     code = "provider_unavailable"
     retry_same = True
+    blames = "provider"
 
 
 class ProviderTimeoutError(ProviderError):
@@ -189,18 +195,21 @@ class ProviderTimeoutError(ProviderError):
 
     status = 504
     code = "provider_timeout"
+    blames = "provider"
 
 
 class ProviderResponseError(ProviderError):
     """The backend answered something that isn't an image."""
 
     code = "provider_bad_response"
+    blames = "provider"
 
 
 class GenerationError(ProviderError):
     """The backend started the job and failed inside it."""
 
     code = "generation_failed"
+    blames = "target"
 
 
 class OutOfMemoryError(ProviderError):
@@ -215,6 +224,7 @@ class MisconfiguredError(ProviderError):
 
     status = 500
     code = "provider_misconfigured"
+    blames = "target"
 
 
 class NoProviderError(ImageRouterError):

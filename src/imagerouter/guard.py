@@ -31,11 +31,16 @@ def checked_models(provider: str, models: Any) -> tuple[Model, ...]:
         raise ProviderUnavailableError(f"provider `{provider}` returned no list of models")
     good = []
     for model in models:
-        if isinstance(model, Model) and all(_is_name(name) for name in (model.id, model.name or model.id)):
+        if isinstance(model, Model) and _is_usable(model):
             good.append(model)
         else:
             log.warning("model.unusable", provider=provider, model=ascii(getattr(model, "id", model))[:200])
     return tuple(good)
+
+
+def _is_usable(model: Model) -> bool:
+    has_names = all(_is_name(name) for name in (model.id, model.name or model.id))
+    return has_names and isinstance(model.sha256, str) and isinstance(model.file_size, int)
 
 
 def _is_name(name: Any) -> bool:

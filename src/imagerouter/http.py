@@ -46,12 +46,14 @@ def make_client(
     headers: Mapping[str, str] | None = None,
     auth: httpx.Auth | tuple[str, str] | None = None,
     transport: httpx.AsyncBaseTransport | None = None,
+    direct: bool = False,
 ) -> httpx.AsyncClient:
     """A client for one backend.
 
     :param read_timeout: seconds between two pieces of an answer. Backends that say nothing until the
         picture is ready need the provider's whole ``timeout`` here.
     :param transport: for tests, or for a backend that isn't reached over TCP.
+    :param direct: never by way of a proxy.
 
     Bodies are asked for uncompressed: pictures don't shrink, and a backend that tries holds up its own event
     loop for it. Redirects aren't followed: they would turn a POST into a GET. Connections aren't limited,
@@ -60,7 +62,7 @@ def make_client(
     """
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=20, keepalive_expiry=KEEPALIVE_EXPIRY)
     verify = _tls(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
-    if transport is None and is_local(httpx.URL(base_url).host):
+    if transport is None and (direct or is_local(httpx.URL(base_url).host)):
         # A client that is given its transport ignores the proxies, and only those, of the environment.
         transport = httpx.AsyncHTTPTransport(limits=limits, verify=verify)
     return httpx.AsyncClient(

@@ -6,16 +6,30 @@ import math
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
+from imagerouter.prices import FREE, Price
 from imagerouter.provider import Model
-from imagerouter.types import Image, ImageRequest
+from imagerouter.types import Image, ImageRequest, Operation
 
 REQUEST_FIELDS = frozenset(ImageRequest.__struct_fields__)
 LONGEST_SIDE = 2**16
 """Where a model declares no limit."""
+
+
+class MaxPrice(msgspec.Struct, frozen=True, kw_only=True):
+    """The most that pictures may cost, in US dollars."""
+
+    image: float | None = None
+    """One image."""
+    request: float | None = None
+    """The whole request."""
+
+
+Sort = Literal["price", "latency", "throughput"]
+"""Cheapest first, done soonest first (waiting and loading included), or fastest renderer first."""
 
 
 class Preferences(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,8 +40,22 @@ class Preferences(msgspec.Struct, frozen=True, kw_only=True):
     ignore: tuple[str, ...] = ()
     allow_fallbacks: bool = True
     require_parameters: bool = False
+    sort: Sort | None = None
+    max_price: MaxPrice | None = None
     options: dict[str, dict[str, Any]] = {}
     """Extra keys per provider name or type, handed to that adapter untouched."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Who sent a request, as far as rules and shares depend on it."""
+
+    key: str | None = None
+    """Name of the API key; ``None`` where none is needed."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """By lower-case name."""
+    priority: int = 0
+    """The key's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +68,11 @@ class Target:
     """Used where the client says nothing: the file's ``defaults`` and ``models.X.defaults``."""
     params: dict[str, Any] = field(default_factory=dict)
     """Forced on this target; they win over the client's."""
+    order: int = 0
+    """Those of a higher order are for when those of a lower one can't serve."""
+    weight: float = 1.0
+    """How many times faster than it is it counts when targets are compared."""
+    price: Price = FREE
 
     @property
     def name(self) -> str:
@@ -68,7 +101,28 @@ class Job:
     strict: bool = False
     """Refuse rather than ignore what a target can't honour."""
     preferences: Preferences = field(default_factory=Preferences)
+    priority: int | None = None
+    """From -3 to 3; the key's own by default, and never above it."""
+    queue_timeout: float | None = None
+    """Seconds within which it has to start, where the client wants it sooner than ``limits.queue_timeout``."""
+    origin: Origin = field(default_factory=Origin)
     id: str = field(default_factory=lambda: f"img_{secrets.token_hex(12)}")
+
+    @property
+    def urgency(self) -> int:
+        """The priority that it gets: a key's is the highest that its requests may have."""
+        if self.origin.key is None:
+            return self.priority or 0
+        return self.origin.priority if self.priority is None else min(self.priority, self.origin.priority)
+
+    def megapixels_on(self, target: Target) -> float:
+        """Of one image."""
+        params = self.params_for(target)
+        return float(params.get("width", target.model.width) * params.get("height", target.model.height) / 1e6)
+
+    def price_on(self, target: Target) -> float:
+        """What the whole request costs there, in US dollars."""
+        return target.price.of_request(self.n, self.megapixels_on(target))
 
     def params_for(self, target: Target) -> dict[str, Any]:
         """The request's parameters on one target: defaults < client < forced, with the size that they make."""
@@ -101,6 +155,12 @@ class Job:
         return ImageRequest(
             **kept, model=target.model.id, n=self.n, partial_images=self.partial_images, options=options
         )
+
+
+def operation_of(job: Job) -> Operation:
+    if job.params.get("mask") is not None:
+        return Operation.INPAINT
+    return Operation.EDIT if job.params.get("images") else Operation.GENERATE
 
 
 def size_for(job: Job, target: Target) -> tuple[int, int] | None:
@@ -161,14 +221,19 @@ def _range(name: str, model: Model) -> tuple[float, float]:
 
 
 class Attempt(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One try on one target, as it is told to the client."""
+    """One try on one target, as it is told to the client. Times are in milliseconds."""
 
     provider: str
     target: str
     ok: bool
     ms: float
+    """From the start of the attempt to its end."""
+    queue_ms: float = 0.0
+    """Waiting before it."""
     reason: str | None = None
     code: str | None = None
+    images: tuple[int, ...] = ()
+    """Which images it was about, where a request was spread over several providers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,8 +251,10 @@ class Outcome:
     load_ms: float
     render_ms: float
     total_ms: float
+    lost_ms: float = 0.0
+    """In attempts that failed."""
 
     @property
     def overhead_ms(self) -> float:
-        """What imagerouter itself cost: all time that was neither waiting, loading nor rendering."""
-        return max(0.0, self.total_ms - self.queue_ms - self.load_ms - self.render_ms)
+        """What imagerouter itself cost: all time that was neither waiting, loading, rendering nor failing."""
+        return max(0.0, self.total_ms - self.queue_ms - self.load_ms - self.render_ms - self.lost_ms)

@@ -15,6 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from imagerouter.errors import MisconfiguredError
 from imagerouter.parameters import Descriptor
+from imagerouter.prices import FREE, AnyPrice
+from imagerouter.rules import Rule
 from imagerouter.types import ImageRequest, Images, Operation, ProgressSink
 from imagerouter.units import Seconds
 
@@ -26,6 +28,8 @@ class ProviderConfig(BaseModel):
 
     concurrency: int = Field(default=1, ge=1, le=1024, description="Jobs that run on it at the same time.")
     timeout: Seconds = Field(default=600.0, description="How long one job may take, model load included.")
+    price: AnyPrice = Field(default=FREE, description="US dollars for each image, or `{request, image, megapixel}`.")
+    rules: list[Rule] = Field(default=[], description="Rules for requests on it; the first match counts.")
 
 
 class Model(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,6 +50,12 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     description: str = ""
     created: int = 0
     """Unix time of the file, where it is known."""
+    sha256: str = ""
+    """Of the file, in lower-case hexadecimal digits, the first eight or more of them, where it is known."""
+    file_size: int = 0
+    """Bytes, where it is known. Files of one name whose hash or size differs are different models."""
+    is_demo: bool = False
+    """Comes with the software for a first try: the default model only where there is no other."""
     problem: str = ""
     """Why it can't be used although it is there, in plain words. Requests for it are refused with this reason."""
 

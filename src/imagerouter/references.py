@@ -1,15 +1,14 @@
-"""What a configuration that is right key by key can still get wrong: names and parameters."""
+"""What a configuration that is right key by key can still get wrong: names, parameters and rules."""
 
 from __future__ import annotations
 
-import re
-from typing import Any
-
-from imagerouter.config import Config, ModelEntry
-from imagerouter.openai import typed_parameters
-from imagerouter.positions import Document, Path, plain
+from imagerouter.auth import check_keys
+from imagerouter.config import Config, ModelEntry, ProviderEntry
+from imagerouter.positions import Document
+from imagerouter.rule_references import check_rules
 from imagerouter.suggest import did_you_mean
 from imagerouter.wording import listing, quote
+from imagerouter.yaml_parameters import typed_section
 
 
 def check_references(document: Document, config: Config) -> Config:
@@ -18,23 +17,32 @@ def check_references(document: Document, config: Config) -> Config:
     Returns the configuration with its parameters in the types that a request holds.
     """
     _check_names(document, config)
+    check_keys(document, config)
     models = {name: _checked(document, config, name, entry) for name, entry in config.models.items()}
-    defaults = _parameters(document, config, ("defaults",), config.defaults)
-    return config.model_copy(update={"models": models, "defaults": defaults})
+    defaults = typed_section(document, config, ("defaults",), config.defaults)
+    rules = check_rules(document, config, ("rules",), config.rules)
+    providers = {name: _ruled(document, config, name, entry) for name, entry in config.providers.items()}
+    return config.model_copy(update={"providers": providers, "models": models, "defaults": defaults, "rules": rules})
+
+
+def _ruled(document: Document, config: Config, name: str, entry: ProviderEntry) -> ProviderEntry:
+    rules = check_rules(document, config, ("providers", name, "rules"), entry.config.rules)
+    return entry.model_copy(update={"config": entry.config.model_copy(update={"rules": rules})})
 
 
 def _checked(document: Document, config: Config, name: str, entry: ModelEntry) -> ModelEntry:
     targets = []
     for index, target in enumerate(entry.targets):
         path = ("models", name, "targets", index)
-        params = _parameters(document, config, (*path, "params"), target.params)
+        params = typed_section(document, config, (*path, "params"), target.params)
         targets.append(target.model_copy(update={"params": params}))
         if target.provider not in config.providers:
             known = f". Providers: {listing(config.providers)}"
             hint = did_you_mean(target.provider, config.providers) or known
             document.report((*path, "provider"), f"no provider named {quote(target.provider)}{hint}")
-    defaults = _parameters(document, config, ("models", name, "defaults"), entry.defaults)
-    return entry.model_copy(update={"targets": targets, "defaults": defaults})
+    defaults = typed_section(document, config, ("models", name, "defaults"), entry.defaults)
+    rules = check_rules(document, config, ("models", name, "rules"), entry.rules)
+    return entry.model_copy(update={"targets": targets, "defaults": defaults, "rules": rules})
 
 
 def _check_names(document: Document, config: Config) -> None:
@@ -55,23 +63,3 @@ def _check_names(document: Document, config: Config) -> None:
                 document.report(place, f"{quote(alias)} is already the name of a model")
             elif other != name:
                 document.report(place, f"{quote(alias)} is already an alias of the model {quote(other)}")
-
-
-def _parameters(document: Document, config: Config, path: Path, written: dict[str, Any]) -> dict[str, Any]:
-    """Parameters as the file has them → typed ones; problems are reported where they stand."""
-    params = {
-        name: _meant(name, value, config) if document.is_variable((*path, name)) else value
-        for name, value in written.items()
-    }
-    typed, problems = typed_parameters(params, config.limits)
-    for name, problem in problems:
-        inner = (int(part) if part.isdigit() else part for part in re.findall(r"[^.\[\]]+", name))
-        place = (*path, name) if name in params else (*path, *inner)
-        document.report(place, problem, at_key=problem.startswith("unknown"))
-    return typed
-
-
-def _meant(name: str, value: Any, config: Config) -> Any:
-    """What a variable holds is text; where the parameter is a number, it is meant as one."""
-    number = plain(value)
-    return value if typed_parameters({name: number}, config.limits)[1] else number

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 
-from imagerouter.choice import Choice, Rule, Slot, choose
-from imagerouter.costs import Costs
-from imagerouter.errors import ImageRouterError, QueueFullError
+from imagerouter.choice import Choice, Rule, Slot, choose, preview
+from imagerouter.costs import Costs, Forecast
+from imagerouter.errors import ImageRouterError, ProviderUnavailableError, QueueFullError
+from imagerouter.forecast import forecast, spread
 from imagerouter.jobs import Target
 from imagerouter.waiting import Group, Lease, Waiter, weight_of
 
@@ -32,13 +33,18 @@ class Scheduler:
         """
         self.slots: dict[str, Slot] = {}
         self.costs = Costs() if costs is None else costs
-        # Whoever waits should get its turn before it is told that it waited too long.
-        self._rule = Rule(quantum, wait_timeout / 2)
         self._waiters: dict[int, Waiter] = {}
         self._groups: dict[tuple[object, ...], Group] = {}
+        self._idle: dict[str, list[asyncio.Event]] = {}
+        self._arrivals = 0
+        self.limit_to(limit=limit, quantum=quantum, wait_timeout=wait_timeout)
+
+    def limit_to(self, *, limit: int, quantum: float, wait_timeout: float) -> None:
+        """The limits that hold from now on; jobs that wait already keep their deadline."""
+        # Whoever waits should get its turn before it is told that it waited too long.
+        self._rule = Rule(quantum, wait_timeout / 2)
         self._limit = limit
         self._wait_timeout = wait_timeout
-        self._arrivals = 0
 
     @property
     def waiting(self) -> int:
@@ -62,17 +68,34 @@ class Scheduler:
             self._bind()
 
     def close(self, provider: str, error: Callable[[], ImageRouterError]) -> None:
-        """Take a provider out: it gets no further job, and jobs that have no other candidate fail."""
+        """Take a provider out: it gets no further job, and jobs whose candidates are all out fail.
+
+        The others wait for it too, in case that it comes back.
+        """
         if (slot := self.slots.get(provider)) is not None:
             slot.capacity, slot.closed = 0, error
         for waiter in [waiter for waiter in self._waiters.values() if provider in waiter.targets]:
+            if self._is_hopeless(waiter):
+                self._leave(waiter)
+                if not waiter.bound.done():
+                    waiter.bound.set_exception(error())
+        self._bind()
+
+    async def idle(self, provider: str) -> None:
+        """Wait until none of our jobs runs on a provider, which should be closed by then."""
+        slot = self.slots.get(provider)
+        if slot is not None and slot.running:
+            waiting = asyncio.Event()
+            self._idle.setdefault(provider, []).append(waiting)
+            await waiting.wait()
+
+    def forget(self, provider: str) -> None:
+        """A provider that is closed and idle is gone for good."""
+        self.slots.pop(provider, None)
+        for waiter in [waiter for waiter in self._waiters.values() if provider in waiter.targets]:
             self._leave(waiter)
             del waiter.targets[provider]
-            if waiter.targets:
-                self._join(waiter)
-            elif not waiter.bound.done():
-                waiter.bound.set_exception(error())
-        self._bind()
+            self._join(waiter)
 
     @asynccontextmanager
     async def lease(
@@ -80,35 +103,38 @@ class Scheduler:
         candidates: Iterable[Target],
         *,
         work: float = 1.0,
-        ordered: bool = False,
+        ranks: Mapping[str, int] | None = None,
         owner: str | None = None,
         priority: int = 0,
         deadline: float | None = None,
         moved: Callable[[int], None] | None = None,
+        again: Lease | None = None,
     ) -> AsyncIterator[Lease]:
         """Wait for the right to run on one of ``candidates`` (best first), and hold it.
 
         :param work: steps times megapixels, of all images: what `Costs` tells the seconds from.
-        :param ordered: whether the candidates' order is the client's wish, which counts before all else.
+        :param ranks: place of each provider where several have room, which counts before all else; 0 goes first.
         :param owner: whose job it is; those who have jobs for one model get equal shares of its service.
         :param priority: from -3 to 3; each level weighs four times as much as the one below.
         :param deadline: seconds from now within which the job has to start.
         :param moved: told the number of jobs that came before and still wait, whenever that changes.
+        :param again: of the job's attempt before this one, whose place in the queue it keeps.
 
         Raises `QueueFullError` at once when the queue is full, and when the job can't start in time.
         """
-        self._arrivals += 1
+        self._arrivals += again is None
         loop = asyncio.get_running_loop()
         targets: dict[str, Target] = {}
         for target in candidates:
             targets.setdefault(target.provider, target)
         waiter = Waiter(
-            self._arrivals,
+            again.number if again else self._arrivals,
             targets,
             loop.create_future(),
-            arrived=loop.time(),
+            arrived=again.arrived if again else loop.time(),
+            joined=loop.time() if again else None,
             work=work,
-            ordered=ordered,
+            ranks=ranks or {},
             owner=owner,
             weight=weight_of(priority),
             moved=moved,
@@ -120,10 +146,10 @@ class Scheduler:
             self._release(lease)
 
     async def _acquire(self, waiter: Waiter, deadline: float) -> Lease:
-        self._drop_closed(waiter)
+        self._check_open(waiter)
         self._join(waiter)
         self._bind()
-        if not waiter.bound.done() and self.waiting > self._limit:
+        if not waiter.bound.done() and waiter.joined is None and self.waiting > self._limit:
             self._leave(waiter)
             raise self._full(f"the queue is full: {self._limit} requests are waiting")
         seconds = min(deadline, self._wait_timeout)
@@ -136,14 +162,20 @@ class Scheduler:
                 raise self._full(f"no provider became free within {seconds:g} seconds") from None
             raise
 
-    def _drop_closed(self, waiter: Waiter) -> None:
-        """A candidate may have gone away since the job was planned."""
-        for provider in list(waiter.targets):
-            slot = self.slots[provider]
-            if slot.closed is not None:
-                del waiter.targets[provider]
-                if not waiter.targets:
-                    raise slot.closed()
+    def _is_hopeless(self, waiter: Waiter) -> bool:
+        return all(self.slots[provider].closed is not None for provider in waiter.targets)
+
+    def _check_open(self, waiter: Waiter) -> None:
+        """Candidates may have gone away since the job was planned."""
+        known = [provider for provider in waiter.targets if provider in self.slots]
+        closed = [slot.closed for provider in known if (slot := self.slots[provider]).closed is not None]
+        gone = waiter.targets.keys() - set(known)
+        for provider in gone:
+            del waiter.targets[provider]
+        if not known:
+            raise ProviderUnavailableError(f"{' and '.join(f'`{name}`' for name in gone)} can't be used any more")
+        if len(closed) == len(known) and closed[0] is not None:
+            raise closed[0]()
 
     def _join(self, waiter: Waiter) -> None:
         key = waiter.key
@@ -174,6 +206,9 @@ class Scheduler:
         slot = self.slots[lease.target.provider]
         slot.running -= 1
         del slot.ends[lease.number]
+        if not slot.running:
+            for waiting in self._idle.pop(lease.target.provider, ()):
+                waiting.set()
         self._bind()
 
     def _bind(self) -> None:
@@ -182,7 +217,7 @@ class Scheduler:
         now = asyncio.get_running_loop().time()
         while (choice := choose(self.slots, self._groups.values(), self.costs, self._rule, now)) is not None:
             self._occupy(choice, now)
-        for position, waiter in enumerate(self._waiters.values()):
+        for position, waiter in enumerate(sorted(self._waiters.values(), key=lambda waiter: waiter.number)):
             if waiter.position != position:
                 waiter.position = position
                 if waiter.moved is not None:
@@ -206,7 +241,37 @@ class Scheduler:
         slot.used, slot.usual = waiter.number, render
         load = self.costs.loading(choice.provider, target.model.id) if choice.cold else 0.0
         slot.ends[waiter.number] = now + load + render
-        waiter.bound.set_result(Lease(target, waiter.number, waiter.work, choice.cold, self.costs))
+        waited = now - (waiter.arrived if waiter.joined is None else waiter.joined)
+        lease = Lease(target, waiter.number, waiter.work, choice.cold, self.costs, waiter.arrived, waited)
+        waiter.bound.set_result(lease)
+
+    def waiting_for(self, provider: str) -> int:
+        """Our jobs that wait and could run there; elsewhere too, maybe."""
+        return sum(group.count for group in self._groups.values() if provider in group.models)
+
+    def forecast(self, target: Target, work: float) -> Forecast:
+        """What a job would probably take on ``target`` if it came now."""
+        now = asyncio.get_running_loop().time()
+        return forecast(self.slots, self._groups.values(), self.costs, target, work=work, now=now)
+
+    def preview(self, candidates: Iterable[Target], work: float, ranks: Mapping[str, int]) -> list[Target]:
+        """``candidates`` in the order in which a job that came now would get them."""
+        loop = asyncio.get_running_loop()
+        targets = {target.provider: target for target in reversed(list(candidates)) if target.provider in self.slots}
+        if not targets:
+            return []
+        probe = Waiter(self._arrivals + 1, targets, loop.create_future(), loop.time(), work, ranks)
+        group = Group(probe)
+        group.add(probe)
+        order = preview(self.slots, self._groups.values(), self.costs, self._rule, now=loop.time(), group=group)
+        return [targets[name] for name in order]
+
+    def spread(self, candidates: Sequence[Target], work: float, n: int) -> list[tuple[Target, int]]:
+        """How ``n`` images of ``work`` each would be shared among providers that are idle and have the model loaded.
+
+        Nothing is shared while others wait: what is idle then is theirs.
+        """
+        return [] if self._waiters else spread(self.slots, self.costs, candidates, work, n)
 
     def _full(self, message: str) -> QueueFullError:
         return QueueFullError(message, retry_after=self.backlog_seconds())

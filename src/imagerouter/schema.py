@@ -52,6 +52,7 @@ def build(types: Iterable[str] | None = None) -> dict[str, Any]:
         (schema, "defaults"),
         (definitions["ModelEntry"], "defaults"),
         (definitions["Target"], "params"),
+        *((rule, "set") for name, rule in definitions.items() if name.rpartition(".")[2] == "Rule"),
     ):
         described: dict[str, Any] = owner["properties"]
         described[key] = {"$ref": "#/$defs/parameters", "description": described[key]["description"]}

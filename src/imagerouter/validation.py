@@ -7,7 +7,7 @@ import types
 from collections.abc import Iterable
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
@@ -70,7 +70,7 @@ def _path(document: Document, at: Path, detail: ErrorDetails) -> Path:
 
 def _sentence(document: Document, model: type[BaseModel], at: Path, path: Path, detail: ErrorDetails) -> str:
     kind, context, value = detail["type"], detail.get("ctx", {}), detail["input"]
-    shown = _shown(document, path, value)
+    shown = "`…`" if _is_secret(model, path[len(at) :]) else _shown(document, path, value)
     expected = _EXPECTED.get(kind.partition("_")[0]) or detail["msg"].removeprefix("Input should be ")
     sentence = f"must be {expected}, not {shown}"
     match kind:
@@ -92,6 +92,9 @@ def _sentence(document: Document, model: type[BaseModel], at: Path, path: Path, 
         case "string_pattern_mismatch":
             field = field_at(model, path[len(at) :])
             sentence = f"can't be {shown}. {(field and field.description) or context['pattern']}"
+        case "string_too_short":
+            least = context["min_length"]
+            sentence = f"must have at least {least} character{'s' if least > 1 else ''}"
         case "string_type" if isinstance(value, bool | int | float):
             sentence = f"must be text, not {shown}; put it in quotes"
         case _ if kind in _COMPARISONS:
@@ -104,6 +107,12 @@ def _shown(document: Document, path: Path, value: Any) -> str:
     if isinstance(value, dict | list):
         return "a mapping" if isinstance(value, dict) else "a list"
     return document.shown(path, value)
+
+
+def _is_secret(model: type[BaseModel], path: Path) -> bool:
+    """Whether the value may stand in no message: a `SecretStr`, or a field without ``repr``."""
+    field = field_at(model, path)
+    return _plain(_type_at(model, path)) is SecretStr or (field is not None and not field.repr)
 
 
 def keys_of(model: type[BaseModel], path: Iterable[str | int]) -> list[str]:

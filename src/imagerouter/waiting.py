@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from imagerouter.costs import Costs
 from imagerouter.jobs import Target
@@ -28,6 +28,10 @@ class Lease:
     cold: bool
     """Whether the model wasn't loaded there, as far as is known."""
     costs: Costs
+    arrived: float = 0.0
+    """When its job first came, in loop time."""
+    waited: float = 0.0
+    """Seconds in the queue before this attempt."""
 
     def ran(self, seconds: float, load: float = 0.0) -> None:
         """Learn from a job that ran well. ``load``: the part that the provider says went into loading."""
@@ -43,14 +47,16 @@ class Waiter:
     """Its candidates by provider, best first."""
     bound: asyncio.Future[Lease]
     arrived: float
-    """Loop time in seconds."""
+    """When the job first came; loop time in seconds."""
     work: float = 1.0
-    ordered: bool = False
-    """Whether the client itself has ordered the candidates."""
+    ranks: Mapping[str, int] = field(default_factory=dict)
+    """Place of each provider, 0 first; all are equal where it is empty."""
     owner: str | None = None
     weight: float = 1.0
     """By its priority (`weight_of`)."""
     moved: Callable[[int], None] | None = None
+    joined: float | None = None
+    """When it came back after an attempt that failed; it keeps its place then."""
     position: int = -1
     waits: bool = True
 
@@ -61,7 +67,8 @@ class Waiter:
     @property
     def key(self) -> tuple[object, ...]:
         """Equal for the jobs of one group."""
-        return self.ordered, *((provider, target.model.id) for provider, target in self.targets.items())
+        rank = self.ranks.get
+        return tuple((name, t.model.id, t.weight, rank(name, 0)) for name, t in self.targets.items())
 
 
 def weight_of(priority: int) -> float:
@@ -69,11 +76,11 @@ def weight_of(priority: int) -> float:
 
 
 class Group:
-    """Jobs with the same candidates, by start-time fair queueing between (owner, priority).
+    """Jobs with the same candidates, by self-clocked fair queueing between (owner, priority).
 
     Each of them has a clock of the work that it was promised, which runs the slower the higher the priority. The
-    job whose clock was least when it came goes first, and who comes back after a pause starts where the others
-    are now. So one job overtakes all but one of the two hundred of another owner, and nobody saves up.
+    job goes first whose work would be done first by its clock, and who comes back after a pause starts where the
+    others are now. So one job overtakes most of the two hundred of another owner, and nobody saves up.
     """
 
     def __init__(self, waiter: Waiter) -> None:
@@ -81,7 +88,11 @@ class Group:
         self.models = {provider: target.model.id for provider, target in waiter.targets.items()}
         """Native model by provider, best first."""
         self.natives = frozenset(self.models.values())
-        self.ordered = waiter.ordered
+        self.weights = {provider: target.weight for provider, target in waiter.targets.items()}
+        """How many times faster than it is each provider counts."""
+        self._ranks = dict(waiter.ranks)
+        self.ordered = len({self.rank(provider) for provider in self.models}) > 1
+        """Whether it matters to somebody which provider takes its jobs."""
         self.count = 0
         self.work = 0.0
         self.weight = 0.0
@@ -94,9 +105,10 @@ class Group:
 
     def add(self, waiter: Waiter) -> None:
         flow = waiter.owner, waiter.weight
-        start = max(self._now, self._clocks.get(flow, 0.0))
-        self._clocks[flow] = start + waiter.charge
-        heapq.heappush(self._heap, (start, waiter.number, waiter))
+        end = self._now
+        if waiter.joined is None:  # who comes back has had its turn already
+            end = self._clocks[flow] = max(self._now, self._clocks.get(flow, 0.0)) + waiter.charge
+        heapq.heappush(self._heap, (end, waiter.number, waiter))
         self._count(waiter, 1)
 
     def take(self) -> Waiter:
@@ -109,7 +121,8 @@ class Group:
 
     def drop(self, waiter: Waiter) -> None:
         """A waiter gives up; its owner isn't charged for it."""
-        self._clocks[waiter.owner, waiter.weight] -= waiter.charge
+        if waiter.joined is None:
+            self._clocks[waiter.owner, waiter.weight] -= waiter.charge
         self._count(waiter, -1)
 
     @property
@@ -128,8 +141,8 @@ class Group:
         return max(0.0, now * self.weight - self._weighted_arrivals)
 
     def rank(self, provider: str) -> int:
-        """The place of a provider in the client's own order; all are equal where it has none."""
-        return list(self.models).index(provider) if self.ordered else 0
+        """The place of a provider where several have room: 0 goes first."""
+        return self._ranks.get(provider, 0)
 
     def rivals(self, provider: str, model: str) -> bool:
         """Whether it waits for another model on that provider."""

@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,21 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of ``imagerouter serve`` in a process of its own."""
     folder = tmp_path_factory.mktemp("server")
     (folder / "imagerouter.yaml").write_text(CONFIG)
+    with serving(folder) as url:
+        yield url
+
+
+@pytest.fixture
+def administered(tmp_path: Path) -> Iterator[tuple[str, Path]]:
+    """The URL of such a process that can be reloaded, and its file."""
+    path = tmp_path / "imagerouter.yaml"
+    path.write_text(CONFIG.replace("port: 0", "port: 0, admin_key: root-secret"))
+    with serving(tmp_path) as url:
+        yield url, path
+
+
+@contextmanager
+def serving(folder: Path) -> Iterator[str]:
     command = [sys.executable, "-m", "imagerouter", "serve", "--log-level", "info"]
     with subprocess.Popen(command, cwd=folder, env=environment(folder), stderr=subprocess.PIPE) as process:
         assert process.stderr is not None

@@ -11,12 +11,13 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from imagerouter import schema
-from imagerouter.config import Config, Limits, ModelEntry, Server, Target
+from imagerouter.config import BreakerSettings, Config, Key, Limits, ModelEntry, Server, Target
 from imagerouter.loader import load
 from imagerouter.openai import typed_parameters
 from imagerouter.parameters import DECLARABLE
 from imagerouter.provider import ProviderConfig
 from imagerouter.registry import installed
+from imagerouter.rules import Range, Rule, When
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 REFERENCE = (CONFIGS / "reference.yaml").read_text()
@@ -29,7 +30,12 @@ SECTIONS: list[tuple[type[BaseModel], str]] = [
     (Config, ""),
     (ModelEntry, "models.*"),
     (Target, "models.*.targets.*"),
+    (Rule, "rules.*"),
+    (When, "rules.*.when"),
+    (Range, "rules.*.when.megapixels"),
+    (Key, "keys.*"),
     (Limits, "limits"),
+    (BreakerSettings, "breaker"),
     (Server, "server"),
 ]
 
@@ -137,7 +143,7 @@ def test_the_reference_describes_every_key_and_its_true_default(
 
 
 def parsed(model: type[BaseModel], name: str, text: str) -> Any:
-    required = {key: "x" for key, info in model.model_fields.items() if info.is_required()}
+    required = {key: "x" * 8 for key, info in model.model_fields.items() if info.is_required()}
     return getattr(model.model_validate({**required, name: yaml.safe_load(text)}), name)
 
 

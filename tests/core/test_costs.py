@@ -1,6 +1,7 @@
 """What jobs cost is learned, from whatever providers tell; no estimate is ever absurd."""
 
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -158,6 +159,31 @@ def test_a_restart_forgets_nothing(tmp_path_factory: pytest.TempPathFactory, job
     for model in "ABC":
         assert again.render("one", model, work) == pytest.approx(costs.render("one", model, work))
         assert again.loading("one", model) == pytest.approx(costs.loading("one", model))
+
+
+def test_how_many_jobs_it_was_learned_from_survives_a_restart_too(tmp_path: Path) -> None:
+    path = tmp_path / "costs.json"
+    costs, again = Costs(), Costs()
+    for _ in range(7):
+        costs.ran("one", "A", 20.0, 3.0, 0.0, cold=False)
+    costs.ran("one", "B", 20.0, 30.0, 25.0, cold=True)
+    costs.save(path)
+    again.load(path)
+    assert {model: known.jobs for model, known in again.known("one").items()} == {"A": 7, "B": 1}
+    assert again.jobs == costs.jobs == 8
+    assert again.known("nowhere") == {}
+
+
+def test_a_file_from_before_jobs_were_counted_is_read_all_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "costs.json"
+    learned(*[(20.0, 3.0)] * 20).save(path)
+    old = re.sub(rb',"jobs":[0-9]+', b"", path.read_bytes())
+    assert b"jobs" not in old
+    path.write_bytes(old)
+    again = Costs()
+    again.load(path)
+    assert again.render("one", "A", 20.0) == pytest.approx(3.0, rel=0.1)
+    assert again.known("one")["A"].jobs == again.jobs == 0
 
 
 @pytest.mark.parametrize(

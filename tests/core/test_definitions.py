@@ -53,7 +53,7 @@ def test_two_different_definitions_of_one_name_are_reported():
         ("{provider: desk, source: x, parms: {}}", "models.a.targets.0.parms: unknown key; did you mean `params`?"),
         ("{provider: desk, source: 3}", "models.a.targets.0.source: must be text, not `3`; put it in quotes"),
         ("{provider: fake, modle: x}", "models.a.targets.0.modle: unknown key; did you mean `model`?"),
-        ("{provider: fake, workflow: x}", "unknown key; known here: model, params, provider"),
+        ("{provider: fake, workflow: x}", "unknown key; known here: model, order, params, price, provider, weight"),
         ("{provider: dsk, source: x}", "no provider named `dsk`; did you mean `desk`?"),
     ],
 )

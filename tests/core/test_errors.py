@@ -18,7 +18,9 @@ CLASSES = [
 
 def documented():
     """The rows of the table in the module's docstring."""
-    rows = re.findall(r"^(\w+Error) +(\d{3}) +(\S+) +(yes|no) +(yes|no)$", errors.__doc__, re.MULTILINE)
+    rows = re.findall(
+        r"^(\w+Error) +(\d{3}) +(\S+) +(yes|no) +(yes|no) +(nobody|provider|target)$", errors.__doc__, re.MULTILINE
+    )
     return {name: row for name, *row in rows}
 
 
@@ -30,6 +32,7 @@ def test_the_table_in_the_docstring_is_what_the_classes_say():
             kind.code or "(none)",
             in_words[kind.retry_same],
             in_words[kind.fallback],
+            kind.blames or "nobody",
         ]
         for kind in CLASSES
     }
@@ -63,7 +66,7 @@ def test_type_and_status_agree(kind):
 def test_only_what_a_provider_did_may_be_tried_elsewhere(kind):
     adapters_may_raise_it = issubclass(kind, errors.ProviderError) or kind is errors.ModelNotFoundError
     assert kind.fallback is adapters_may_raise_it
-    assert kind.fallback or not kind.retry_same
+    assert kind.fallback or not (kind.retry_same or kind.blames)
 
 
 def test_a_configuration_error_lists_every_problem():

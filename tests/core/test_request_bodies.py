@@ -79,6 +79,26 @@ WRONG = [
     ({"output_compression": 10, "strict": True}, "output_compression"),
     ({"provider": {"data_collection": "deny"}, "strict": True}, "provider.data_collection"),
     ({"image": "iVBORw0KGgo"}, "image"),
+    ({"priority": 4}, "priority"),
+    ({"priority": -4}, "priority"),
+    ({"priority": 0.5}, "priority"),
+    ({"priority": "high"}, "priority"),
+    ({"queue_timeout": 0}, "queue_timeout"),
+    ({"queue_timeout": -1}, "queue_timeout"),
+    ({"queue_timeout": "30s"}, "queue_timeout"),
+    ({"provider": {"sort": "cheapest"}}, "provider.sort"),
+    ({"provider": {"sort": 3}}, "provider.sort"),
+    ({"provider": {"sort": ["price"]}}, "provider.sort"),
+    ({"provider": {"sort": {"by": "cheapest"}}}, "provider.sort.by"),
+    ({"provider": {"max_price": 0.05}}, "provider.max_price"),
+    ({"provider": {"max_price": {"image": "cheap"}}}, "provider.max_price.image"),
+    ({"provider": {"max_price": {"image": "-0.05"}}}, "provider.max_price.image"),
+    ({"provider": {"max_price": {"image": "1e999"}}}, "provider.max_price.image"),
+    ({"provider": {"max_price": {"request": -1}}}, "provider.max_price.request"),
+    ({"provider": {"max_price": {"request": True}}}, "provider.max_price.request"),
+    ({"provider": {"max_price": {"prompt": 1}}, "strict": True}, "provider.max_price.prompt"),
+    ({"provider": {"max_price": {"colour": 1}}, "strict": True}, "provider.max_price.colour"),
+    ({"provider": {"sort": {"partition": "none"}}, "strict": True}, "provider.sort.partition"),
 ]
 
 
@@ -114,6 +134,45 @@ def test_what_is_accepted_without_effect_is_listed() -> None:
         "output_compression",
     }
     assert not parsed(output_compression=10, output_format="webp").delivery.warnings
+
+
+@pytest.mark.parametrize("sort", ["price", "latency", "throughput"])
+def test_what_to_sort_by_may_be_a_word_or_openrouters_object(sort: str) -> None:
+    assert parsed(provider={"sort": sort}).job.preferences.sort == sort
+    call = parsed(provider={"sort": {"by": sort, "partition": "none", "up": True}})
+    assert call.job.preferences.sort == sort
+    assert set(call.delivery.warnings) == {"provider.sort.partition", "provider.sort.up"}
+
+
+def test_prices_may_be_numbers_or_text() -> None:
+    for image, request in ((0.05, 1), ("0.05", "1")):
+        call = parsed(provider={"max_price": {"image": image, "request": request, "audio": None}})
+        most = call.job.preferences.max_price
+        assert (most.image, most.request, call.delivery.warnings) == (0.05, 1, ())
+    call = parsed(provider={"max_price": {"prompt": "1", "completion": 2, "audio": 3, "colour": 4}})
+    assert call.job.preferences.max_price.image is None
+    assert set(call.delivery.warnings) == {
+        "provider.max_price.prompt",
+        "provider.max_price.completion",
+        "provider.max_price.audio",
+        "provider.max_price.colour",
+    }
+
+
+def test_what_is_valid_inside_an_object_is_told() -> None:
+    for body, valid in (
+        ({"provider": {"sort": "cheapest"}}, 'it must be one of "price", "latency", "throughput", not "cheapest"'),
+        ({"provider": {"max_price": {"image": "x"}}}, 'it must be a number of at least 0, in US dollars, not "x"'),
+        ({"priority": 9}, "it must be an integer from -3 to 3, not 9"),
+    ):
+        with pytest.raises(InvalidRequestError, match=valid):
+            parsed(**body)
+
+
+def test_a_job_knows_its_priority_and_how_long_it_may_wait() -> None:
+    job = parsed(priority=-3, queue_timeout=2.5).job
+    assert (job.priority, job.queue_timeout) == (-3, 2.5)
+    assert (parsed().job.priority, parsed(queue_timeout=None).job.queue_timeout) == (None, None)
 
 
 def test_many_or_long_unknown_keys_are_listed_in_short() -> None:

@@ -1,17 +1,22 @@
 """Who may serve a job, and why the others may not."""
 
+from datetime import datetime
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from imagerouter import routing
+from imagerouter.catalogue import PublicModel
 from imagerouter.config import Limits
-from imagerouter.errors import InvalidParameterError, NoProviderError, UnknownParameterError
-from imagerouter.jobs import Job, Preferences, Target
+from imagerouter.errors import InvalidParameterError, NoProviderError, PermissionDeniedError, UnknownParameterError
+from imagerouter.jobs import Job, MaxPrice, Origin, Preferences, Target
 from imagerouter.parameters import OBJECT, STRING, between, one_of
+from imagerouter.prices import Price
 from imagerouter.provider import Model
-from imagerouter.routing import Snapshot, plan
+from imagerouter.routing import Plan, Refusal, Snapshot, World
+from imagerouter.rules import Rule, When
 from imagerouter.testing import make_image
 from imagerouter.types import Hires, Operation
 
@@ -25,6 +30,10 @@ def target(provider: str = "desk", **fields: Any) -> Target:
 
 def job(preferences: Preferences | None = None, strict: bool = False, **params: Any) -> Job:
     return Job(prompt="x", params=params, preferences=preferences or Preferences(), strict=strict)
+
+
+def plan(made: Job, targets: Any, snapshots: dict[str, Snapshot], limits: Limits | None = None, **world: Any) -> Plan:
+    return routing.plan(made, PublicModel("m", tuple(targets)), World(snapshots, limits, **world))
 
 
 def refusal(made: Job, *targets: Target, snapshot: Snapshot | None = READY) -> str:
@@ -191,3 +200,238 @@ def test_every_target_is_either_a_candidate_or_refused_with_a_reason(
     assert len(made.candidates) + len(made.refusals) == len(targets)
     assert all(refused.reason for refused in made.refusals)
     assert all(steps <= 50 for _ in made.candidates)
+
+
+# Rules at work
+
+BOTH = {"desk": READY, "attic": Snapshot("a1111", ready=True)}
+ASLEEP = Snapshot("a1111", ready=False, detail="asleep")
+
+
+def ruled(*rules: Rule, made: Job | None = None, snapshots: dict[str, Snapshot] = BOTH, **world: Any) -> Plan:
+    """The plan for `desk` and `attic` under rules for all requests."""
+    targets = [target(name) for name in snapshots]
+    return plan(made or job(), targets, snapshots, rules=rules, **world)
+
+
+def providers(made: Plan) -> list[str]:
+    return [candidate.provider for candidate in made.candidates]
+
+
+@pytest.mark.parametrize("name", ["attic", "a1111"])
+def test_a_rule_keeps_a_request_to_some_providers(name: str) -> None:
+    made = ruled(Rule(only=(name,)))
+    assert providers(made) == ["attic"]
+    (refused,) = made.refusals
+    assert (refused.target, refused.kind, refused.param) == ("desk/m", "rule", None)
+    assert f"`{name}` only" in refused.reason
+
+
+@pytest.mark.parametrize(
+    "preferences", [Preferences(order=("desk",)), Preferences(only=("desk",)), Preferences(sort="price")]
+)
+def test_a_client_cant_undo_what_a_rule_keeps_it_to(preferences: Preferences) -> None:
+    assert "desk" not in providers(ruled(Rule(only=("attic",)), made=job(preferences)))
+
+
+def test_a_client_that_wants_what_a_rule_forbids_is_told_that_nobody_can_serve_it() -> None:
+    error = ruled(Rule(only=("attic",)), made=job(Preferences(only=("desk",)))).error("m")
+    assert isinstance(error, NoProviderError)
+    assert "a rule sends this request to `attic` only" in error.message
+
+
+def test_a_denied_request_gets_the_rules_own_words() -> None:
+    error = ruled(Rule(deny="not at work")).error("m")
+    assert isinstance(error, PermissionDeniedError)
+    assert (error.status, error.message) == (403, "not at work")
+
+
+def test_a_client_cant_undo_a_denial() -> None:
+    wishes = Preferences(order=("desk",), only=("desk",))
+    assert isinstance(ruled(Rule(deny="no"), made=job(wishes)).error("m"), PermissionDeniedError)
+
+
+def test_a_denied_request_is_denied_whatever_else_is_wrong_with_it() -> None:
+    for made in (job(steps=900), job(strict=True, vae="x")):
+        assert isinstance(ruled(Rule(deny="no"), made=made).error("m"), PermissionDeniedError)
+    asleep = {"desk": Snapshot("comfyui", ready=False, detail="asleep")}
+    assert isinstance(ruled(Rule(deny="no"), snapshots=asleep).error("m"), PermissionDeniedError)
+
+
+def test_a_denial_on_one_provider_leaves_the_others() -> None:
+    snapshots = {"desk": Snapshot("comfyui", ready=True, rules=(Rule(deny="not here"),)), "attic": READY}
+    made = plan(job(), [target(), target("attic")], snapshots)
+    assert providers(made) == ["attic"]
+    assert made.refusals == (Refusal("desk/m", "not here", "denied"),)
+
+
+def test_where_one_provider_denies_and_another_is_down_coming_again_may_help() -> None:
+    snapshots = {"desk": Snapshot("comfyui", ready=True, rules=(Rule(deny="not here"),)), "attic": ASLEEP}
+    assert isinstance(plan(job(), [target(), target("attic")], snapshots).error("m"), NoProviderError)
+
+
+def test_what_a_rule_sets_wins_over_the_client_and_is_told_as_ignored() -> None:
+    asked = job(steps=40, sampler="euler")
+    (candidate,) = ruled(Rule(set={"steps": 12}), made=asked, snapshots={"desk": READY}).candidates
+    assert asked.params_for(candidate)["steps"] == 12
+    assert asked.ignored_on(candidate) == {"steps"}
+
+
+def test_a_strict_client_is_refused_what_a_rule_would_change() -> None:
+    error = ruled(Rule(set={"steps": 12}), made=job(strict=True, steps=40)).error("m")
+    assert (type(error), error.param) == (UnknownParameterError, "steps")
+    assert "fixed by the server's configuration" in error.message
+    assert ruled(Rule(set={"steps": 12}), made=job(strict=True, steps=12)).candidates
+
+
+def test_a_targets_own_parameters_win_over_what_rules_set_and_the_special_rule_over_the_general() -> None:
+    snapshots = {"desk": Snapshot("comfyui", ready=True, rules=(Rule(set={"steps": 3, "cfg_scale": 3}),))}
+    fixed = Target("desk", Model(id="m", parameters=PARAMETERS), params={"cfg_scale": 4})
+    general, special = (Rule(set={"steps": steps, "cfg_scale": steps}) for steps in (1, 2))
+    model = PublicModel("m", (fixed,), rules=(special,))
+    (candidate,) = routing.plan(job(), model, World(snapshots, rules=(general,))).candidates
+    assert candidate.params == {"steps": 3, "cfg_scale": 4}
+
+
+def test_a_value_that_a_rule_sets_and_the_model_cant_do_is_not_the_clients_fault() -> None:
+    error = ruled(Rule(set={"steps": 900}), made=job(steps=9)).error("m")
+    assert isinstance(error, NoProviderError)
+    assert "`steps` of the server's configuration doesn't fit" in error.message
+
+
+def test_of_each_place_the_first_rule_that_matches_counts_and_the_plan_tells_which() -> None:
+    never, first, second = Rule(when=When(n={"min": 5}), deny="no"), Rule(prefer=("attic",)), Rule(deny="never seen")
+    own = Rule(avoid=("desk",))
+    snapshots = {"desk": Snapshot("comfyui", ready=True, rules=(own,)), "attic": READY}
+    made = ruled(never, first, second, snapshots=snapshots)
+    assert made.rules == {"desk/m": (first, own), "attic/m": (first,)}
+    assert [[each.provider for each in tier] for tier in made.tiers] == [["attic"], ["desk"]]
+
+
+def test_a_rule_that_depends_on_steps_looks_at_each_targets_own_default() -> None:
+    slow = Rule(when=When(steps={"min": 30}), deny="too slow")
+    quick = Target("attic", Model(id="m", parameters=PARAMETERS), defaults={"steps": 8})
+    thorough = Target("desk", Model(id="m", parameters=PARAMETERS), defaults={"steps": 40})
+    assert providers(plan(job(), [thorough, quick], BOTH, rules=(slow,))) == ["attic"]
+    assert providers(plan(job(steps=20), [thorough, quick], BOTH, rules=(slow,))) == ["desk", "attic"]
+
+
+@pytest.mark.parametrize(
+    ("now", "is_denied"),
+    [
+        (datetime(2026, 3, 6, 21, 59), False),  # a Friday
+        (datetime(2026, 3, 6, 22, 0), True),
+        (datetime(2026, 3, 7, 5, 59), True),
+        (datetime(2026, 3, 7, 6, 0), False),
+        (datetime(2026, 3, 7, 23, 0), False),
+        (datetime(2026, 3, 6, 3, 0), False),
+    ],
+)
+def test_a_rule_may_hold_for_some_hours_of_some_days(now: datetime, is_denied: bool) -> None:
+    quiet = Rule(when=When(time="22:00-06:00", days=("fri",)), deny="the house sleeps")
+    assert (not ruled(quiet, now=now).candidates) is is_denied
+
+
+def test_a_rule_may_hold_for_one_key_or_header() -> None:
+    guests, batch = (
+        Rule(when=When(key=("guest*",)), deny="ask first"),
+        Rule(when=When(header={"X-Job": "b*"}), deny="no"),
+    )
+    for origin, denied in (
+        (Origin(), False),
+        (Origin(key="me"), False),
+        (Origin(key="guest-7"), True),
+        (Origin(headers={"x-job": "batch"}), True),
+        (Origin(headers={"x-job": "live"}), False),
+    ):
+        made = Job(prompt="x", origin=origin)
+        assert (not all(ruled(rule, made=made).candidates for rule in (guests, batch))) is denied
+
+
+# Prices
+
+
+def priced(**price: float) -> Target:
+    return Target("desk", Model(id="m", parameters=PARAMETERS, width=1000, height=1000), price=Price(**price))
+
+
+@pytest.mark.parametrize(
+    ("price", "most", "fits"),
+    [
+        ({"image": 0.04}, MaxPrice(image=0.04), True),
+        ({"image": 0.04}, MaxPrice(image=0.039), False),
+        ({"image": 0.04}, MaxPrice(request=0.08), True),
+        ({"image": 0.04}, MaxPrice(request=0.079), False),
+        ({"request": 0.5}, MaxPrice(image=0.0), True),
+        ({"request": 0.5}, MaxPrice(image=0.0, request=0.4), False),
+        ({"megapixel": 0.02}, MaxPrice(image=0.02), True),
+        ({"megapixel": 0.02}, MaxPrice(image=0.019), False),
+        ({}, MaxPrice(image=0.0, request=0.0), True),
+    ],
+)
+def test_a_price_that_is_too_high_leaves_a_target_out(price: dict[str, float], most: MaxPrice, fits: bool) -> None:
+    made = plan(Job(prompt="x", n=2, preferences=Preferences(max_price=most)), [priced(**price)], {"desk": READY})
+    assert bool(made.candidates) is fits
+    if not fits:
+        error = made.error("m")
+        assert isinstance(error, InvalidParameterError)
+        assert (error.param, made.refusals[0].kind) == ("provider.max_price", "price")
+        assert "`provider.max_price` leaves no provider for `m`" in error.message
+
+
+def test_the_cheap_targets_remain() -> None:
+    snapshots = dict.fromkeys(("desk", "attic"), READY)
+    wishes = Preferences(max_price=MaxPrice(image=0.01))
+    assert providers(plan(job(wishes), [priced(image=0.04), target("attic")], snapshots)) == ["attic"]
+
+
+# What is said about what
+
+
+@pytest.mark.parametrize(
+    ("made", "snapshot", "kind"),
+    [
+        (job(), None, "not_configured"),
+        (job(), Snapshot("comfyui", ready=False), "not_ready"),
+        (job(), Snapshot("comfyui", ready=True, blocked={"m": "failed 3 times in a row"}), "breaker"),
+        (job(Preferences(ignore=("desk",))), READY, "preference"),
+        (job(images=(make_image(8, 8),)), READY, "operation"),
+        (job(steps=60), READY, "parameter"),
+        (job(strict=True, vae="x"), READY, "strict"),
+        (job(), Snapshot("comfyui", ready=True, rules=(Rule(only=("attic",)),)), "rule"),
+        (job(), Snapshot("comfyui", ready=True, rules=(Rule(deny="no"),)), "denied"),
+    ],
+)
+def test_each_refusal_has_a_kind_to_count_it_by(made: Job, snapshot: Snapshot | None, kind: str) -> None:
+    (refused,) = plan(made, [target()], {"desk": snapshot} if snapshot else {}).refusals
+    assert refused.kind == kind
+    assert refused.reason
+
+
+def test_a_model_that_failed_too_often_is_passed_over_and_its_twin_on_the_same_provider_is_not() -> None:
+    snapshot = Snapshot("comfyui", ready=True, blocked={"m": "failed 3 times in a row, last: no VAE"})
+    made = plan(job(), [target(), Target("desk", Model(id="other"))], {"desk": snapshot})
+    assert [candidate.name for candidate in made.candidates] == ["desk/other"]
+    assert made.refusals[0].reason == "failed 3 times in a row, last: no VAE"
+
+
+def test_what_may_be_over_soon_is_no_mistake_of_the_client() -> None:
+    snapshot = Snapshot("comfyui", ready=True, blocked={"m": "failed 3 times in a row"})
+    assert isinstance(plan(job(), [target()], {"desk": snapshot}).error("m"), NoProviderError)
+
+
+words = st.lists(st.sampled_from(["desk", "attic", "comfyui", "a1111"]), max_size=3).map(tuple)
+
+
+@given(
+    st.builds(Rule, only=words, avoid=words, prefer=words, set=st.sampled_from([{}, {"steps": 5}])),
+    st.builds(Preferences, order=words, only=words, ignore=words, allow_fallbacks=st.booleans()),
+)
+def test_whatever_a_client_wishes_it_gets_only_what_rules_allow(rule: Rule, wishes: Preferences) -> None:
+    free, held = ruled(made=job(wishes, steps=9)), ruled(rule, made=job(wishes, steps=9))
+    assert set(providers(held)) <= set(providers(free))
+    for candidate in held.candidates:
+        assert not rule.only or {candidate.provider, BOTH[candidate.provider].type} & set(rule.only)
+        assert candidate.params == rule.set
+    # To avoid is not to forbid.
+    assert rule.only or set(providers(held)) == set(providers(free))

@@ -15,6 +15,7 @@ from imagerouter.errors import ProviderUnavailableError, QueueFullError
 from imagerouter.jobs import Target
 from imagerouter.provider import Model
 from imagerouter.scheduler import Scheduler
+from imagerouter.waiting import Lease
 
 RENDER, LOAD = 1.0, 8.0
 """Seconds per job and per load, as the costs of these tests have learned them."""
@@ -114,7 +115,7 @@ async def test_the_model_with_the_most_waiting_for_its_costs_is_loaded_next() ->
         waiting = [asyncio.create_task(models_of(made, "BCCCC"))]
         await queued(made, 5)
         # All of them have waited alike, and one load serves four of them.
-        await asyncio.sleep(0.001)
+        await asyncio.sleep(0.05)
     assert await waiting[0] == "CCCCB"
 
 
@@ -158,7 +159,7 @@ async def test_a_model_is_loaded_a_second_time_when_the_backlog_outweighs_the_lo
 async def test_the_clients_own_order_counts_before_residency() -> None:
     made = scheduler(one=1, two=1)
     made.observe("two", frozenset({"m"}))
-    async with made.lease([target("one"), target("two")], ordered=True) as lease:
+    async with made.lease([target("one"), target("two")], ranks={"one": 0, "two": 1}) as lease:
         assert lease.target.provider == "one"
 
 
@@ -263,6 +264,13 @@ async def test_a_priority_beyond_the_limits_counts_as_the_limit() -> None:
     made = scheduler(gpu=1)
     order = await order_of(made, [[target("gpu")]] * 70, [{"priority": -99}] + [{}] * 69)
     assert order.index(0) < 69
+
+
+async def test_a_job_that_asks_for_less_is_never_served_sooner_for_it() -> None:
+    made = scheduler(gpu=1)
+    order = await order_of(made, [[target("gpu")]] * 30, [{}] * 20 + [{"priority": -1}] + [{}] * 9)
+    assert order.index(20) >= 4
+    assert order.index(20) < 29, "it isn't put off for ever"
 
 
 async def test_important_jobs_shorten_the_quantum_of_others() -> None:
@@ -385,6 +393,135 @@ async def test_a_provider_that_goes_away_fails_only_the_jobs_with_no_other_candi
             await alone
         assert caught.group_contains(ProviderUnavailableError)
     assert await both == [(0, "two", "m")]
+
+
+async def test_a_provider_that_comes_back_gets_jobs_that_came_before_and_meanwhile() -> None:
+    made = scheduler(one=1, two=1)
+    both = [target("one"), target("two")]
+    async with made.lease([target("one")]):
+        async with made.lease([target("two")]):
+            before = asyncio.create_task(run_all(made, [both]))
+            await queued(made)
+            made.close("two", lambda: ProviderUnavailableError("gone"))
+            meanwhile = asyncio.create_task(run_all(made, [both]))
+            await queued(made, 2)
+        assert made.waiting == 2, "a slot that is given back by a provider that is out is nobody's"
+        made.open("two", 1)
+        assert await before == await meanwhile == [(0, "two", "m")]
+
+
+async def test_jobs_fail_when_the_last_of_their_candidates_goes_away() -> None:
+    made = scheduler(one=1, two=1)
+    async with made.lease([target("one")]), made.lease([target("two")]):
+        waiting = asyncio.create_task(run_all(made, [[target("one"), target("two")]]))
+        await queued(made)
+        made.close("one", lambda: ProviderUnavailableError("one is gone"))
+        await asyncio.sleep(0)
+        assert made.waiting == 1
+        made.close("two", lambda: ProviderUnavailableError("two is gone"))
+        with pytest.raises(ExceptionGroup) as caught:
+            await waiting
+        assert caught.group_contains(ProviderUnavailableError, match="two is gone")
+
+
+async def test_a_provider_that_is_gone_for_good_is_no_candidate_any_more() -> None:
+    made = scheduler(one=1, two=1)
+    both = [target("one"), target("two")]
+    async with made.lease([target("one")]):
+        async with made.lease([target("two")]):
+            waiting = asyncio.create_task(run_all(made, [both] * 3))
+            await queued(made, 3)
+            made.close("two", lambda: ProviderUnavailableError("gone"))
+        made.forget("two")
+        assert made.waiting_for("two") == 0
+        assert made.forecast(target("one"), 1.0).queue > 0.0
+        assert [each.provider for each in made.preview(both, 1.0, {})] == ["one"]
+    assert [provider for _, provider, _ in await waiting] == ["one"] * 3
+    with pytest.raises(ProviderUnavailableError, match="`two` can't be used any more"):
+        async with made.lease([target("two")]):
+            raise AssertionError("it isn't there")
+
+
+async def test_jobs_wait_for_a_provider_that_only_pauses() -> None:
+    made = scheduler(gpu=1)
+    made.open("gpu", 0)
+    waiting = asyncio.create_task(run_all(made, [[target("gpu")]] * 2))
+    await queued(made, 2)
+    made.open("gpu", 1)
+    assert len(await waiting) == 2
+
+
+async def test_a_job_whose_attempt_failed_keeps_its_place() -> None:
+    made = scheduler(gpu=1)
+    order: list[str] = []
+
+    async def one(name: str, again: Any = None) -> None:
+        async with made.lease([target("gpu")], again=again):
+            order.append(name)
+            await asyncio.sleep(0)
+
+    async with made.lease([target("gpu")]) as failed:
+        others = [asyncio.create_task(one(f"later {number}")) for number in range(3)]
+        await queued(made, 3)
+    await asyncio.gather(one("first again", failed), *others)
+    assert order == ["later 0", "first again", "later 1", "later 2"]
+
+
+async def test_a_lease_tells_how_long_its_job_waited_this_time_and_when_it_first_came() -> None:
+    made = scheduler(gpu=1)
+
+    async def again(lease: Lease | None) -> Lease:
+        async with made.lease([target("gpu")], again=lease) as found:
+            return found
+
+    async with made.lease([target("gpu")]) as first:
+        assert first.waited == 0.0
+        waiting = asyncio.create_task(again(None))
+        await queued(made)
+        for _ in range(50):
+            await asyncio.sleep(0)
+    second = await waiting
+    assert second.waited > 0.0
+    third = await again(second)
+    assert (third.number, third.arrived) == (second.number, second.arrived)
+    assert second.arrived > first.arrived
+    assert third.waited < second.waited
+
+
+async def test_a_full_queue_takes_a_job_back_whose_attempt_failed() -> None:
+    made = scheduler(limit=1, gpu=1)
+    async with made.lease([target("gpu")]) as failed:
+        pass
+    async with made.lease([target("gpu")]):
+        waiting = asyncio.create_task(run_all(made, [[target("gpu")]]))
+        await queued(made)
+        back = asyncio.create_task(run_all(made, [[target("gpu")]], [{"again": failed}]))
+        await queued(made, 2)
+    assert len(await back) == len(await waiting) == 1
+
+
+async def test_new_limits_hold_for_the_jobs_that_come_after() -> None:
+    made = scheduler(limit=1, gpu=1)
+    async with made.lease([target("gpu")]):
+        made.limit_to(limit=2, quantum=16, wait_timeout=1000)
+        waiting = asyncio.create_task(run_all(made, [[target("gpu")]] * 2))
+        await queued(made, 2)
+        with pytest.raises(QueueFullError, match="2 requests"):
+            await run_until_refused(made)
+    await waiting
+
+
+async def test_who_waits_for_a_provider_to_be_idle_is_told_when_its_last_job_ends() -> None:
+    made = scheduler(gpu=2)
+    await made.idle("gpu")
+    await made.idle("nobody")
+    async with made.lease([target("gpu")]):
+        async with made.lease([target("gpu")]):
+            idle = asyncio.create_task(made.idle("gpu"))
+            await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert not idle.done()
+    await idle
 
 
 async def test_jobs_stay_in_their_order_when_one_of_their_candidates_goes_away() -> None:

@@ -168,7 +168,8 @@ async def test_every_job_runs_once_whatever_waits_for_what(slots: dict[str, Any]
     async def one(number: int, job: Any) -> None:
         model, providers, ordered, owner, priority, work = job
         candidates = [Target(name, Model(id=model)) for name in providers]
-        async with made.lease(candidates, work=work, ordered=ordered, owner=owner, priority=priority) as lease:
+        ranks = {name: place for place, name in enumerate(providers)} if ordered else {}
+        async with made.lease(candidates, work=work, ranks=ranks, owner=owner, priority=priority) as lease:
             assert lease.target in candidates
             assert made.slots[lease.target.provider].running <= made.slots[lease.target.provider].capacity
             await asyncio.sleep(0)

@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from imagerouter.catalogue import PublicModel
 from imagerouter.jobs import Job, Target, size_for
 from imagerouter.parameters import between
 from imagerouter.provider import Model
-from imagerouter.routing import Snapshot, plan
+from imagerouter.routing import Snapshot, World, plan
 
 SIDES = {"width": between(64, 2048), "height": between(64, 2048)}
 
@@ -74,7 +75,8 @@ def test_a_ratio_without_effect_is_listed() -> None:
     assert wide.ignored_on(forced) == {"aspect_ratio"}
     square = Target("desk", Model(id="m", parameters={"width": between(512, 512), "height": between(512, 512)}))
     assert wide.ignored_on(square) == {"aspect_ratio"}
-    strict = plan(Job(prompt="x", aspect_ratio=2.0, strict=True), [square], {"desk": Snapshot("t", ready=True)})
+    world = World({"desk": Snapshot("t", ready=True)})
+    strict = plan(Job(prompt="x", aspect_ratio=2.0, strict=True), PublicModel("m", (square,)), world)
     assert strict.error("m").param == "aspect_ratio"
 
 

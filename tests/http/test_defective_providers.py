@@ -11,6 +11,8 @@ sys.path.append(str(Path(__file__).parent))
 
 from defective import ANSWERS
 
+from imagerouter.errors import ProviderUnavailableError
+
 
 def fleet(mode: str, **extra: Any) -> str:
     more = "".join(f", {name}: {value}" for name, value in extra.items())
@@ -48,7 +50,7 @@ async def test_a_provider_that_never_gets_ready_leaves_the_others_alone(start: A
 
 
 async def test_a_provider_that_hangs_at_the_start_is_given_up(start: Any, monkeypatch: Any) -> None:
-    monkeypatch.setattr("imagerouter.fleet.START_SECONDS", 0.05)
+    monkeypatch.setattr("imagerouter.watch.START_SECONDS", 0.05)
     running = await start(fleet("hangs at the start"))
     assert (await running.draw(model="nobody")).status_code == 404
     assert (await running.draw()).status_code == 200
@@ -76,7 +78,9 @@ async def test_fallback_models_are_tried_when_a_provider_goes_away_while_the_job
     waiting = asyncio.create_task(running.draw(model="ma", models=["mb"]))
     while not running.engine.scheduler.waiting:
         await asyncio.sleep(0)
-    running.engine.fleet.lost("a", "gone")
+    target = running.engine.catalogue.resolve("ma").targets[0]
+    running.fake("a").down = "unplugged"
+    running.engine.fleet.failed(target, ProviderUnavailableError("gone"))
     assert (await waiting).json()["imagerouter"]["model"] == "mb"
     running.fake("a").release()
     await first

@@ -45,6 +45,26 @@ def test_ctrl_c_stops_an_idle_server_at_once(serve: Any) -> None:
     assert server.ended() == 0
 
 
+def test_sighup_loads_the_file_again_and_a_wrong_one_changes_nothing(serve: Any, tmp_path: Path) -> None:
+    server = serve(f"{FAST}\nserver: {{costs_file: state/costs.json}}")
+    server.wait_for("provider.ready")
+    path = tmp_path / "imagerouter-test.yaml"
+    text = path.read_text()
+    path.write_text(text.replace("fake:", "faker:"))
+    server.popen.send_signal(signal.SIGHUP)
+    reloaded = server.wait_for("config.reloaded")
+    assert (reloaded["started"], reloaded["stopped"], reloaded["needs_restart"]) == (["faker"], ["fake"], [])
+    path.write_text(text.replace("server:", "serer:"))
+    server.popen.send_signal(signal.SIGHUP)
+    assert f"{path}:2:1: serer: unknown key" in str(server.wait_for("config.not_reloaded")["reason"])
+    answer = httpx.post(f"{server.url}{PATH}", json={"prompt": "x"}, timeout=30).json()
+    assert answer["imagerouter"]["provider"] == "faker"
+    server.popen.send_signal(signal.SIGTERM)
+    server.wait_for("server.stopped")
+    assert server.ended() == 0
+    assert "faker" in json.loads((tmp_path / "state" / "costs.json").read_text())["models"]
+
+
 def connected(server: Any, data: bytes, receive_buffer: int | None = None) -> socket.socket:
     client = socket.socket()
     if receive_buffer is not None:

@@ -22,6 +22,7 @@ def model(kit: Kit) -> Model:
         height=kit.height,
         size_multiple=kit.traits.multiple,
         description=f"{kit.traits.title} {kind}",
+        file_size=kit.file_size,
     )
 
 

@@ -30,6 +30,8 @@ class Kit:
     vaes: tuple[str, ...] = ()
     controlnets: tuple[str, ...] = ()
     upscalers: tuple[str, ...] = ()
+    file_size: int = 0
+    """Bytes; 0 where they say nothing about which model it is."""
 
     @property
     def file(self) -> str:

@@ -34,6 +34,8 @@ class Stock:
     metadata: Mapping[str, Any]
     """Of the model's own file."""
     classes: NodeClasses
+    file_size: int = 0
+    """Bytes of the model's own file; 0 where it isn't known."""
 
 
 class UnusableError(Exception):
@@ -66,6 +68,8 @@ def make(name: str, file: str, entry: ComfyModel, stock: Stock) -> Kit:
         vaes=tuple(files.get("vae", ())),
         controlnets=tuple(files.get("controlnet", ())),
         upscalers=tuple(files.get("upscale_models", ())),
+        # A name that a person chose may well stand for different files on different servers.
+        file_size=stock.file_size if names.stem(name) == names.stem(file) else 0,
     )
     _check_classes(kit)
     return kit

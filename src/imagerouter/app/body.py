@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
+from contextlib import aclosing, suppress
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from litestar import Request
-from litestar.exceptions import HTTPException
+from litestar.connection import ASGIConnection
 
 from imagerouter.config import Limits
 from imagerouter.errors import InvalidRequestError, RequestTooLargeError
@@ -25,14 +26,18 @@ class UnsupportedEncodingError(InvalidRequestError):
     code: ClassVar[str | None] = "unsupported_content_encoding"
 
 
-async def read_call(request: Request[Any, Any, Any], limits: Limits) -> Call:
-    """The call in the request's body. Raises only subclasses of `InvalidRequestError`."""
+async def read_call(request: Request[Any, Any, Any], limits: Limits, *, prompt: str | None = None) -> Call:
+    """The call in the request's body, and who sent it. Raises only subclasses of `InvalidRequestError`.
+
+    :param prompt: what a body without one gets; by default it has to have one.
+    """
     raw = await _read(request, limits.max_body)
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
     if encoding not in ("", "identity"):
         raise UnsupportedEncodingError(f"The body must be plain JSON; `content-encoding: {encoding[:50]}` is not read")
     try:
-        return parse(raw, limits)
+        call = parse(raw, limits, prompt=prompt)
+        return replace(call, job=replace(call.job, origin=request.state.origin))
     except InvalidRequestError as error:
         kind = request.headers.get("content-type", "").split(";")[0].strip()
         # Good JSON is taken whatever it is called: the type only helps to explain what can't be read.
@@ -42,22 +47,31 @@ async def read_call(request: Request[Any, Any, Any], limits: Limits) -> Call:
 
 
 async def _read(request: Request[Any, Any, Any], limit: int) -> bytes:
-    try:
-        return await request.body()
-    except HTTPException as error:
-        if error.status_code != 413:
-            raise
-    await _discard(request, limit * DISCARD_TIMES)
+    # Not `request.body()`: Litestar's limit is fixed when the application is made, and ours may be reloaded.
+    if (request.content_length or 0) <= limit:
+        pieces, size = list[bytes](), 0
+        async with aclosing(request.stream()) as stream:
+            async for piece in stream:
+                pieces.append(piece)
+                size += len(piece)
+                if size > limit:
+                    break
+            else:
+                return b"".join(pieces)
+    await discard(request, limit)
     raise RequestTooLargeError(f"The body is larger than {limit} bytes (`limits.max_body`)")
 
 
-async def _discard(request: Request[Any, Any, Any], most: int) -> None:
+async def discard(connection: ASGIConnection[Any, Any, Any, Any], limit: int) -> None:
     """Read on for a while: a client that is still sending when the connection closes never sees the answer."""
+    if "expect" in connection.headers:
+        return  # it sends nothing before it is told to
+    most = limit * DISCARD_TIMES
     with suppress(TimeoutError):
         async with asyncio.timeout(DISCARD_SECONDS):
             more = True
             while more and most > 0:
-                message = await request.receive()
+                message = await connection.receive()
                 if message["type"] != "http.request":
                     return
                 more = message["more_body"]

@@ -10,6 +10,7 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException, MethodNotAllowedException
 
 from imagerouter.errors import (
+    AuthenticationError,
     ImageRouterError,
     InternalError,
     InvalidRequestError,
@@ -44,7 +45,8 @@ def headers_for(error: ImageRouterError) -> dict[str, str]:
     """
     if error.retry_after is not None:
         return {"retry-after": str(math.ceil(error.retry_after))}
-    return {"x-should-retry": "false"}
+    way_in = {"www-authenticate": "Bearer"} if isinstance(error, AuthenticationError) else {}
+    return {"x-should-retry": "false", **way_in}
 
 
 def answer(error: ImageRouterError, headers: dict[str, str] | None = None) -> Response[bytes]:

@@ -26,7 +26,7 @@ async def retrieve_model(
 ) -> dict[str, Any]:
     engine: Engine = request.app.state.engine
     name = model_id.strip("/")
-    model = engine.catalogue.resolve(name)
+    model = engine.catalogue.resolve(engine.catalogue.variant(name)[0])
     if model is None:
         hint = did_you_mean(name, engine.catalogue.names())
         raise ModelNotFoundError(f"The model `{shortened(name)}` does not exist{hint}", param="model")

@@ -15,6 +15,8 @@ from imagerouter.openai.body import GenerationBody
 
 _ERRORS = {
     "400": "A parameter is wrong, or the body can't be read",
+    "401": "An API key is needed, and none or an unknown one was sent",
+    "403": "A rule of the configuration denies it",
     "404": "No such model",
     "413": "The body is too large",
     "415": "The body is compressed",

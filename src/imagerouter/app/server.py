@@ -14,6 +14,8 @@ from granian.constants import HTTPModes, Interfaces
 from granian.server.embed import Server as Granian
 from litestar import Litestar
 
+from imagerouter.app.costs_file import costs_file
+from imagerouter.app.reload import Hangups, Source
 from imagerouter.app.shutdown import Signals, close, drain, exit_soon
 from imagerouter.app.wiring import create_app
 from imagerouter.config import Config
@@ -41,35 +43,36 @@ class Listening:
         return engine
 
 
-def serve(config: Config) -> None:
+def serve(config: Config, source: Source | None = None) -> None:
     """Listen until SIGTERM or SIGINT, then drain; a second signal cuts that short, a third ends the process.
 
-    Raises `ImageRouterError` if the address can't be used.
+    SIGHUP loads the configuration again, from ``source``. Raises `ImageRouterError` if the address can't be used.
     """
     configure(config.server)
-    asyncio.run(_serve(config))
+    asyncio.run(_serve(config, source))
 
 
-async def _serve(config: Config) -> None:
-    signals = Signals()
+async def _serve(config: Config, source: Source | None) -> None:
+    signals, loop = Signals(), asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, signals)
+        loop.add_signal_handler(number, signals)
     stopping = asyncio.create_task(signals.stop.wait())
-    async with listening(config) as server:
+    async with listening(config, source) as server:
+        loop.add_signal_handler(signal.SIGHUP, Hangups(server.app))
         log.info("server.listening", url=server.url, providers=list(config.providers))
         await asyncio.wait([server.closed, stopping], return_when=asyncio.FIRST_COMPLETED)
         if stopping.done():
-            await drain(server.app, config.server.drain, signals)
+            await drain(server.app, server.engine.config.server.drain, signals)
     stopping.cancel()
     log.info("server.stopped")
     exit_soon()
 
 
 @asynccontextmanager
-async def listening(config: Config) -> AsyncIterator[Listening]:
+async def listening(config: Config, source: Source | None = None) -> AsyncIterator[Listening]:
     """A server on ``config.server``'s address, answering from the first moment on; port 0 takes a free one."""
     address, port = _bindable(config.server.host, config.server.port)
-    app = create_app(config)
+    app = create_app(config, source=source, costs_file=costs_file(config.server))
     granian = Granian(
         app,
         address=address,

@@ -6,32 +6,44 @@ import asyncio
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from litestar import Litestar, Router
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import ScalarRenderPlugin
 
 from imagerouter import __version__
+from imagerouter.app.access import need_key
 from imagerouter.app.errors import HANDLERS
 from imagerouter.app.health import live, ready, root
 from imagerouter.app.images import generations
 from imagerouter.app.in_flight import InFlight
+from imagerouter.app.metrics import Exposition, HttpMetrics
 from imagerouter.app.models import list_models, retrieve_model
+from imagerouter.app.providers import list_providers
+from imagerouter.app.reload import FileSource, Source, reload_config, unchanged
 from imagerouter.app.request_id import RequestId, send_request_id
+from imagerouter.app.route import route
 from imagerouter.config import Config
 from imagerouter.engine import Engine
-from imagerouter.loader import resolve
 from imagerouter.telemetry import configure
 
 
-def create_app(config: Config | None = None) -> Litestar:
-    """The ASGI application. Without a configuration it is loaded as ``imagerouter serve`` would."""
+def create_app(
+    config: Config | None = None, *, source: Source | None = None, costs_file: Path | None = None
+) -> Litestar:
+    """The ASGI application. Without a configuration it is loaded as ``imagerouter serve`` would.
+
+    :param source: gives the configuration at a reload; by default it stays as it is.
+    :param costs_file: see `Engine`.
+    """
     if config is None:
+        source = source or FileSource()
         # On a thread: uvicorn calls this function with its own loop already running.
         with ThreadPoolExecutor(1) as thread:
-            config = thread.submit(asyncio.run, resolve()).result()
+            config = thread.submit(asyncio.run, source()).result()
         configure(config.server)
-    engine = Engine(config)
+    engine = Engine(config, costs_file=costs_file)
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
@@ -40,20 +52,23 @@ def create_app(config: Config | None = None) -> Litestar:
             app.state.served.set()
 
     in_flight = InFlight()
-    api = [generations, list_models, retrieve_model]
+    api = [generations, route, list_models, retrieve_model, list_providers, reload_config]
     app = Litestar(
         # SDKs differ in whether their base URL ends in /v1, so both are served.
-        route_handlers=[Router("/v1", route_handlers=api), *api, live, ready, root],
+        route_handlers=[Router("/v1", route_handlers=api), *api, live, ready, root, Exposition],
         lifespan=[lifespan],
+        guards=[need_key],
         exception_handlers=HANDLERS,
-        middleware=[in_flight, RequestId()],
+        middleware=[HttpMetrics(engine.metrics.registry), in_flight, RequestId()],
         before_send=[send_request_id],
-        request_max_body_size=config.limits.max_body,
+        request_max_body_size=None,  # `read_call` has its own, which follows a reload
         openapi_config=openapi_config(),
         debug=False,
         logging_config=None,
     )
     app.state.engine = engine
+    app.state.source = source or unchanged(config)
+    app.state.reloading = asyncio.Lock()
     app.state.in_flight = in_flight
     app.state.draining = False
     app.state.served = asyncio.Event()  # set when the last connection is closed and the providers are next

@@ -19,7 +19,10 @@ COMMANDS = {
     "serve": ("imagerouter.cli.serve:serve", "Run the server."),
     "generate": ("imagerouter.cli.generate:generate", "Draw pictures and save them."),
     "models": ("imagerouter.cli.models:models", "List the models that can be used."),
+    "explain": ("imagerouter.cli.explain:explain", "Tell who would draw a request, and why others can't."),
+    "top": ("imagerouter.cli.top:top", "Watch what every provider of a server is doing."),
     "check": ("imagerouter.cli.check:check", "Check a configuration file and every provider in it."),
+    "reload": ("imagerouter.cli.reload:reload", "Let a running server load its configuration again."),
     "workflow": ("imagerouter.cli.workflow:workflow", "See what a workflow file can do."),
     "config": ("imagerouter.cli.config:config", "Work with configuration files."),
 }

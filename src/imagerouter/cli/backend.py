@@ -13,10 +13,13 @@ import msgspec
 
 from imagerouter.cli.options import local_config
 from imagerouter.engine import Engine
-from imagerouter.errors import ImageRouterError
+from imagerouter.errors import ConfigError, ImageRouterError
+from imagerouter.explain import NO_PROMPT, explained
 from imagerouter.http import make_client
 from imagerouter.openai import describe, interpret, response
+from imagerouter.overview import overview
 
+KEY_VARIABLE = "IMAGEROUTER_API_KEY"
 SILENCE_SECONDS = 60.0
 """Servers send a comment every ten seconds while they have nothing to say."""
 
@@ -30,20 +33,33 @@ class Backend(Protocol):
     async def models(self) -> list[dict[str, Any]]:
         """The models as ``/v1/models`` lists them."""
 
+    async def route(self, fields: dict[str, Any]) -> dict[str, Any]:
+        """What would become of a call, as ``/v1/route`` tells it."""
+
+    async def providers(self) -> dict[str, Any]:
+        """The providers as ``/v1/providers`` lists them."""
+
 
 @asynccontextmanager
 async def connect(server: str | None, config: Path | None) -> AsyncIterator[Backend]:
     """The server at that address, or an engine of our own with every provider started."""
     if server is not None:
-        url = api_url(server)
-        key = os.environ.get("IMAGEROUTER_API_KEY")
-        headers = {"authorization": f"Bearer {key}"} if key else {}
-        async with make_client(url, read_timeout=SILENCE_SECONDS, headers=headers) as client:
-            yield Remote(url, client)
+        async with remote(server) as backend:
+            yield backend
     else:
         async with Engine(await local_config(config)) as engine:
             await engine.fleet.settled()
             yield Local(engine)
+
+
+@asynccontextmanager
+async def remote(server: str) -> AsyncIterator[Remote]:
+    """The server at that address, with the API key of this environment."""
+    url = api_url(server)
+    key = os.environ.get(KEY_VARIABLE)
+    headers = {"authorization": f"Bearer {key}"} if key else {}
+    async with make_client(url, read_timeout=SILENCE_SECONDS, headers=headers) as client:
+        yield Remote(url, client)
 
 
 def api_url(server: str) -> str:
@@ -72,6 +88,13 @@ class Local:
         plain: list[dict[str, Any]] = msgspec.to_builtins(listed)
         return plain
 
+    async def route(self, fields: dict[str, Any]) -> dict[str, Any]:
+        call = interpret(fields, self._engine.config.limits, prompt=NO_PROMPT)
+        return explained(self._engine, call.job)
+
+    async def providers(self) -> dict[str, Any]:
+        return overview(self._engine)
+
 
 class Remote:
     """A running imagerouter."""
@@ -93,15 +116,31 @@ class Remote:
             raise _unreachable(self._url, error) from error
 
     async def models(self) -> list[dict[str, Any]]:
+        listed: list[dict[str, Any]] = (await self._ask("GET", "/models", "data"))["data"]
+        return listed
+
+    async def route(self, fields: dict[str, Any]) -> dict[str, Any]:
+        return await self._ask("POST", "/route", "targets", fields)
+
+    async def providers(self) -> dict[str, Any]:
+        return await self._ask("GET", "/providers", "data")
+
+    async def reload(self) -> dict[str, Any]:
+        """What ``/v1/reload`` changed. Raises `ConfigError` if the server's file is wrong."""
+        return await self._ask("POST", "/reload", "kept")
+
+    async def _ask(self, method: str, path: str, needed: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        """The answer as JSON; one without the key ``needed`` is a failure."""
         try:
-            answer = await self._client.get("/models")
+            answer = await self._client.request(method, path, json=body)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise _unreachable(self._url, error) from error
         try:
-            listed: list[dict[str, Any]] = msgspec.json.decode(answer.content)["data"]
+            told: dict[str, Any] = msgspec.json.decode(answer.content)
+            told[needed]
         except (msgspec.DecodeError, LookupError, TypeError):
             raise _failure(self._url, answer, answer.content) from None
-        return listed
+        return told
 
 
 def _payload(line: bytes) -> dict[str, Any] | None:
@@ -122,6 +161,11 @@ def _unreachable(url: str, error: Exception) -> ImageRouterError:
 
 def _failure(url: str, answer: httpx.Response, body: bytes) -> ImageRouterError:
     try:
-        return ImageRouterError(msgspec.json.decode(body)["error"]["message"])
-    except (msgspec.DecodeError, LookupError, TypeError):
+        error = msgspec.json.decode(body)["error"]
+        message, code = str(error["message"]), error.get("code")
+    except (msgspec.DecodeError, LookupError, TypeError, AttributeError):
         return ImageRouterError(f"{url} answered HTTP {answer.status_code}, which is not what imagerouter says")
+    if code == "invalid_configuration":
+        return ConfigError(message.splitlines())
+    hint = f" ({KEY_VARIABLE} holds the key that is sent)" if answer.status_code == 401 else ""
+    return ImageRouterError(message + hint)

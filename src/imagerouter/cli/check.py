@@ -13,7 +13,7 @@ from imagerouter.cli.options import local_config
 from imagerouter.cli.tables import new_table, show
 from imagerouter.config import Config
 from imagerouter.engine import Engine
-from imagerouter.fleet import Member
+from imagerouter.member import Member
 
 PATIENCE_SECONDS = 60.0
 """For the slowest provider to start."""

@@ -83,7 +83,7 @@ def generate(context: click.Context, /, output: str, as_json: bool, **options: A
     destination.check(explicit_format=options["output_format"], as_json=as_json)
     options["output_format"] = options["output_format"] or destination.format
     try:
-        pictures = asyncio.run(_draw(server, config, _fields(options), hidden=as_json))
+        pictures = asyncio.run(_draw(server, config, request_fields(options), hidden=as_json))
     except asyncio.CancelledError:
         click.echo("Terminated", err=True)
         context.exit(143)
@@ -95,7 +95,7 @@ def generate(context: click.Context, /, output: str, as_json: bool, **options: A
         _tell(saved, pictures[0]["imagerouter"], destination)
 
 
-def _fields(options: dict[str, Any]) -> dict[str, Any]:
+def request_fields(options: dict[str, Any]) -> dict[str, Any]:
     """The options as the body of a request: what wasn't given isn't in it."""
     fields = {name: value for name, value in options.items() if value not in (None, ())}
     if "loras" in fields:

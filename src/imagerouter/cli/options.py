@@ -30,6 +30,15 @@ server_option = click.option(
     show_envvar=True,
     help="Use a running server instead of loading the models here.",
 )
+running_server_option = click.option(
+    "--server",
+    metavar="URL",
+    envvar="IMAGEROUTER_URL",
+    show_envvar=True,
+    default="http://127.0.0.1:8000",
+    show_default=True,
+    help="The running server.",
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 

@@ -9,8 +9,7 @@ from typing import Any, get_args
 import click
 
 from imagerouter.cli.options import config_option
-from imagerouter.config import Config, Server
-from imagerouter.loader import resolve
+from imagerouter.config import Server
 from imagerouter.telemetry import configure
 
 LOG_LEVELS = get_args(Server.model_fields["log_level"].annotation)
@@ -24,11 +23,9 @@ LOG_LEVELS = get_args(Server.model_fields["log_level"].annotation)
 def serve(config: Path | None, **overrides: Any) -> None:
     """Run the server until it is told to stop (Ctrl-C or SIGTERM); running jobs are finished first."""
     from imagerouter import app
+    from imagerouter.app.reload import FileSource
 
     given = {key: value for key, value in overrides.items() if value is not None}
     configure(Server(**given))
-    app.serve(_overridden(asyncio.run(resolve(config)), given))
-
-
-def _overridden(config: Config, given: dict[str, Any]) -> Config:
-    return config.model_copy(update={"server": config.server.model_copy(update=given)})
+    source = FileSource(config, **given)
+    app.serve(asyncio.run(source()), source)

@@ -20,3 +20,14 @@ def new_table(*columns: str) -> Table:
 def show(table: Table) -> None:
     width = None if sys.stdout.isatty() else UNFOLDED
     Console(width=width, markup=False, highlight=False).print(table)
+
+
+def lasting(seconds: float) -> str:
+    """A duration for people: ``0.05 s``, ``4.5 s``, ``18 s``, ``2 min 5 s``, ``1 h 3 min``."""
+    if seconds < 9.95:
+        return f"{round(seconds, 2):.2g} s"
+    if seconds < 59.5:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"

@@ -6,14 +6,16 @@ OpenAPI document and in error messages ("`steps` must be an integer of at least 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 
 from imagerouter import types
-from imagerouter.jobs import Preferences
+from imagerouter.jobs import MaxPrice, Preferences, Sort
 
+_Price = Annotated[float, Meta(ge=0, description="a number of at least 0, in US dollars")]
 _ModelName = Annotated[str, Meta(min_length=1, max_length=512, description="the name of a model from `/v1/models`")]
 
 
@@ -33,11 +35,31 @@ class Hires(types.Hires, frozen=True):
     upscaler: str | None = None
 
 
-class ProviderPreferences(Preferences, frozen=True, kw_only=True):
-    """OpenRouter's ``provider`` object."""
+class Sorting(msgspec.Struct, frozen=True):
+    """The long form of ``sort``."""
 
-    sort: Any = None
-    max_price: Any = None
+    by: Sort | None = None
+    partition: Any = None
+
+
+class PriceLimits(MaxPrice, frozen=True, kw_only=True):
+    """The most that pictures may cost; what else OpenRouter has here is about text and sound."""
+
+    image: _Price | None = None
+    request: _Price | None = None
+    prompt: Any = None
+    completion: Any = None
+    audio: Any = None
+
+
+_Sort = Annotated[Sort | Sorting, Meta(description='one of "price", "latency", "throughput"')]
+
+
+class ProviderPreferences(Preferences, frozen=True, kw_only=True):
+    """OpenRouter's ``provider`` object, with the keys that it has for text models."""
+
+    sort: _Sort | None = None  # type: ignore[assignment]
+    max_price: Annotated[PriceLimits, Meta(description="an object `{image, request}` of US dollars")] | None = None
     preferred_max_latency: Any = None
     preferred_min_throughput: Any = None
     data_collection: Any = None
@@ -92,6 +114,8 @@ class GenerationBody(msgspec.Struct, kw_only=True):
         Annotated[tuple[_ModelName, ...], Meta(max_length=16, description="a list of up to 16 model names")] | None
     ) = None
     provider: Annotated[ProviderPreferences, Meta(description="an object with routing preferences")] | None = None
+    priority: Annotated[int, Meta(ge=-3, le=3, description="an integer from -3 to 3")] | None = None
+    queue_timeout: Annotated[float, Meta(gt=0, description="a number of seconds, more than 0")] | None = None
     strict: Annotated[bool, Meta(description="`true` or `false`")] = False
     stream_progress: Annotated[bool, Meta(description="`true` or `false`")] = False
 
@@ -100,6 +124,8 @@ FIELDS = frozenset(GenerationBody.__struct_fields__)
 
 NESTED = {
     "provider": frozenset(ProviderPreferences.__struct_fields__),
+    "provider.sort": frozenset(Sorting.__struct_fields__),
+    "provider.max_price": frozenset(PriceLimits.__struct_fields__),
     "hires": frozenset(Hires.__struct_fields__),
     "loras": frozenset(Lora.__struct_fields__),
 }
@@ -108,21 +134,39 @@ NESTED = {
 KEYS = FIELDS | {f"{name}.{key}" for name, keys in NESTED.items() for key in keys}
 """Every key there is, for suggestions."""
 
+IDLE = (
+    "provider.sort.partition provider.max_price.prompt provider.max_price.completion provider.max_price.audio "
+    "provider.preferred_max_latency provider.preferred_min_throughput provider.data_collection provider.quantizations"
+).split()
+"""Keys that OpenRouter knows and that have no effect here."""
+
 INERT = frozenset("user safety_identifier moderation complexity frame_count frame_duration_ms svg".split())
 """OpenAI parameters that say nothing about the picture here; accepted, and never a reason to refuse."""
 
 
-def _describe() -> dict[str, str]:
-    words = {}
-    for info in msgspec.inspect.type_info(GenerationBody).fields:  # type: ignore[attr-defined]
-        kinds = info.type.types if isinstance(info.type, msgspec.inspect.UnionType) else (info.type,)
-        for kind in kinds:
+def _describe(struct: Any, prefix: str = "") -> dict[str, str]:
+    words: dict[str, str] = {}
+    for info in struct.fields:
+        name = prefix + info.name
+        for kind in _alternatives(info.type):
             if isinstance(kind, msgspec.inspect.LiteralType):
-                words[info.name] = "one of " + ", ".join(f'"{value}"' for value in kind.values)
-            elif isinstance(kind, msgspec.inspect.Metadata):
-                words[info.name] = str((kind.extra_json_schema or {}).get("description"))
+                words.setdefault(name, "one of " + ", ".join(f'"{value}"' for value in kind.values))
+            elif isinstance(kind, msgspec.inspect.Metadata) and kind.extra_json_schema:
+                words[name] = str(kind.extra_json_schema["description"])
+            elif isinstance(kind, msgspec.inspect.StructType):
+                words |= _describe(kind, f"{name}.")
     return words
 
 
-VALID: dict[str, str] = _describe()
-"""What each field takes, in the words of an error message."""
+def _alternatives(kind: Any) -> Iterator[Any]:
+    """A type, and those that it is made of."""
+    yield kind
+    if isinstance(kind, msgspec.inspect.Metadata):
+        yield from _alternatives(kind.type)
+    elif isinstance(kind, msgspec.inspect.UnionType):
+        for each in kind.types:
+            yield from _alternatives(each)
+
+
+VALID: dict[str, str] = _describe(msgspec.inspect.type_info(GenerationBody))
+"""What each field takes, in the words of an error message; ``provider.sort`` is the field of a field."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -53,22 +54,25 @@ def _contradiction(first: str, second: str) -> InvalidParameterError:
 
 
 def strangers(name: str, value: Any) -> Iterator[str]:
-    """Keys inside an object, or a list of objects, that mean nothing: ``loras[0].colour``."""
+    """Keys inside an object, or a list of objects, that mean nothing: ``loras[0].colour``, ``provider.sort.up``."""
     if name not in NESTED:
         return
     items: Iterable[tuple[str, Any]] = [(name, value)]
     if isinstance(value, list):
         items = ((f"{name}[{index}]", item) for index, item in enumerate(value))
     for place, item in items:
-        if isinstance(item, dict):
-            yield from (f"{place}.{key}" for key in item if key not in NESTED[name])
+        for key, inner in item.items() if isinstance(item, dict) else ():
+            if key in NESTED[name]:
+                yield from strangers(f"{name}.{key}", inner)
+            else:
+                yield f"{place}.{key}"
 
 
 _LORA_KEYS = {"path": "name", "lora_name": "name", "model": "name", "scale": "weight", "strength": "weight"}
 
 
 def shape(name: str, value: Any) -> Any:
-    """Shapes that other dialects use: one picture or LoRA without a list, numbers as text for the size."""
+    """Shapes that other dialects use: one picture or LoRA without a list, sizes and prices as text."""
     if name == "images":
         return [_reference(item) for item in _listed(value)]
     if name == "mask":
@@ -77,9 +81,9 @@ def shape(name: str, value: Any) -> Any:
         return [_lora(item, f"loras[{index}]") for index, item in enumerate(_listed(value))]
     if name in ("width", "height") and isinstance(value, str) and value.isdecimal() and len(value) < 7:
         return int(value)
-    if name in NESTED and isinstance(value, dict):
-        return {key: _said(item) if key == "options" else item for key, item in _said(value).items()}
-    return value
+    if name == "provider":
+        return _preferences(value)
+    return _said(value) if name in NESTED else value
 
 
 def _listed(value: Any) -> list[Any]:
@@ -89,6 +93,22 @@ def _listed(value: Any) -> list[Any]:
 def _said(value: Any) -> Any:
     """Without the keys that are ``null``, which is the same as absent."""
     return {key: item for key, item in value.items() if item is not None} if isinstance(value, dict) else value
+
+
+_PRICE = re.compile(r"[0-9]{1,9}(\.[0-9]{1,12})?")
+
+
+def _preferences(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    said = {key: _said(item) for key, item in value.items() if item is not None}
+    if isinstance(prices := said.get("max_price"), dict):
+        said["max_price"] = {key: _price(item) for key, item in prices.items()}
+    return said
+
+
+def _price(value: Any) -> Any:
+    return float(value) if isinstance(value, str) and _PRICE.fullmatch(value) else value
 
 
 def _reference(item: Any) -> Any:

@@ -7,6 +7,7 @@ from typing import Any
 
 from imagerouter.catalogue import PublicModel
 from imagerouter.jobs import Target
+from imagerouter.prices import FREE
 from imagerouter.routing import Snapshot
 
 
@@ -35,9 +36,17 @@ def describe(model: PublicModel, snapshots: Mapping[str, Snapshot]) -> dict[str,
 
 
 def _target(target: Target, snapshot: Snapshot) -> dict[str, Any]:
-    return {
+    """``order``, ``weight`` and ``price`` (US dollars) are there only where they aren't 0, 1 and free."""
+    told: dict[str, Any] = {
         "provider": target.provider,
         "model": target.model.id,
         "ready": snapshot.ready,
         "resident": target.model.id in snapshot.resident,
     }
+    if target.order:
+        told["order"] = target.order
+    if target.weight != 1:
+        told["weight"] = target.weight
+    if target.price != FREE:
+        told["price"] = target.price.model_dump(exclude_defaults=True)
+    return told

@@ -12,7 +12,7 @@ import msgspec
 from imagerouter.config import Limits
 from imagerouter.errors import InvalidParameterError, InvalidRequestError, UnknownParameterError
 from imagerouter.jobs import Job, Preferences
-from imagerouter.openai.body import INERT, KEYS, GenerationBody
+from imagerouter.openai.body import IDLE, INERT, KEYS, GenerationBody, Sorting
 from imagerouter.openai.fields import canonical
 from imagerouter.openai.inputs import picture
 from imagerouter.openai.sizes import ratio_of, size_of
@@ -44,10 +44,13 @@ class Call:
     delivery: Delivery = field(default_factory=Delivery)
 
 
-def parse(raw: bytes, limits: Limits) -> Call:
-    """Read one JSON body. Raises only subclasses of `InvalidRequestError`."""
+def parse(raw: bytes, limits: Limits, *, prompt: str | None = None) -> Call:
+    """Read one JSON body. Raises only subclasses of `InvalidRequestError`.
+
+    :param prompt: what a body without one gets; by default it has to have one.
+    """
     try:
-        return interpret(_decoded(raw), limits)
+        return interpret(_decoded(raw), limits, prompt=prompt)
     except RecursionError:
         # Comparing and quoting values takes more of the stack than decoding them did.
         raise InvalidRequestError("The body is nested too deeply") from None
@@ -79,9 +82,11 @@ def _out_of_range(raw: bytes) -> InvalidRequestError:
     return InvalidRequestError("The body holds a number that is out of range")
 
 
-def interpret(fields: Mapping[str, Any], limits: Limits) -> Call:
+def interpret(fields: Mapping[str, Any], limits: Limits, *, prompt: str | None = None) -> Call:
     """The same from decoded fields, whatever they came from."""
     known, unknown, origin = canonical(fields)
+    if prompt is not None:
+        known.setdefault("prompt", prompt)
     try:
         return _understand(known, unknown, limits)
     except InvalidParameterError as error:
@@ -94,7 +99,7 @@ def interpret(fields: Mapping[str, Any], limits: Limits) -> Call:
 def _understand(known: dict[str, Any], unknown: list[str], limits: Limits) -> Call:
     body = convert(known, limits)
     unknown = [name for name in unknown if name not in INERT]
-    idle = _without_effect(body)
+    idle = _without_effect(body, known)
     if body.strict and (unknown or idle):
         raise _too_strict(unknown, idle)
     listed = [shortened(name) for name in unknown[:MOST_WARNINGS]]
@@ -117,15 +122,24 @@ def _too_strict(unknown: list[str], idle: list[str]) -> UnknownParameterError:
     return UnknownParameterError(f"Unknown parameter `{name}`{did_you_mean(unknown[0], KEYS)}", param=name)
 
 
-def _without_effect(body: GenerationBody) -> list[str]:
+def _without_effect(body: GenerationBody, known: dict[str, Any]) -> list[str]:
     """Known parameters that are accepted and not acted on in this request."""
-    names = (
-        "sort", "max_price", "preferred_max_latency", "preferred_min_throughput", "data_collection", "quantizations",
-    )  # fmt: skip
-    idle = [f"provider.{name}" for name in names if getattr(body.provider, name, None) is not None]
+    idle = [name for name in IDLE if _at(name, known) is not None]
     if body.output_compression is not None and body.output_format in (None, "png"):
         idle.append("output_compression")
     return idle
+
+
+def _at(name: str, value: Any) -> Any:
+    """What ``provider.sort.by`` holds, or ``None``."""
+    for key in name.split("."):
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
+
+
+def _preferences(body: GenerationBody) -> Preferences:
+    sent = body.provider or Preferences()
+    return msgspec.structs.replace(sent, sort=sent.sort.by) if isinstance(sent.sort, Sorting) else sent
 
 
 def _job(body: GenerationBody, limits: Limits) -> Job:
@@ -153,6 +167,8 @@ def _job(body: GenerationBody, limits: Limits) -> Job:
         aspect_ratio=None if size else ratio,
         partial_images=body.partial_images,
         strict=body.strict,
-        preferences=body.provider or Preferences(),
+        preferences=_preferences(body),
+        priority=body.priority,
+        queue_timeout=body.queue_timeout,
         **seed,
     )

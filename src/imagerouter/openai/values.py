@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import reduce
 from typing import Any
 
 import msgspec
@@ -53,10 +54,9 @@ def _explained(message: str, known: Mapping[str, Any]) -> InvalidParameterError:
     match = _PATH.search(message)
     path = match[1] if match else ""
     reason = shortened(_PATH.sub("", message))
-    name = re.split(r"[.\[]", path, maxsplit=1)[0]
-    valid = VALID.get(name) if path == name else None
-    if valid:
-        got = shortened(msgspec.json.encode(known.get(name)).decode())
+    if (valid := VALID.get(path)) is not None:
+        value = reduce(lambda inner, key: inner[key], path.split("."), known)
+        got = shortened(msgspec.json.encode(value).decode())
         return InvalidParameterError(f"Invalid value for `{path}`: it must be {valid}, not {got}", param=path)
     return InvalidParameterError(f"Invalid value for `{path}`: {reason}", param=path)
 

@@ -143,7 +143,7 @@ def recipe(stock: Stock, family: Name = "sd15", entry: A1111Model | None = None)
     """The one model of a server, with all that the server can do for it."""
     entry = entry or A1111Model()
     checkpoint = Checkpoint("tinyA.safetensors", "tinyA", "tinyA.safetensors")
-    return Recipe(model(checkpoint.file, entry, TRAITS[family], stock), checkpoint, entry, TRAITS[family])
+    return Recipe(model(checkpoint.file, checkpoint, entry, TRAITS[family], stock), checkpoint, entry, TRAITS[family])
 
 
 def asked(**given: Any) -> ImageRequest:

@@ -1,5 +1,7 @@
 """Checkpoints and models of a server, and what comes of them when its files change."""
 
+import hashlib
+
 import pytest
 from tests.providers.a1111.desk import desk, drawn, request, sent
 from tests.providers.a1111.fake import FakeA1111
@@ -14,7 +16,7 @@ from imagerouter import (
     ProviderResponseError,
 )
 from imagerouter.testing.wire import Response
-from imagerouter_a1111 import A1111Config
+from imagerouter_a1111 import A1111Config, checkpoints
 from imagerouter_a1111 import provider as room
 from imagerouter_a1111.api import Api
 from imagerouter_a1111.detection import Detected
@@ -152,6 +154,35 @@ async def test_no_server_is_sent_what_it_does_not_know(dialect):
         plain = await drawn(provider, request(model.id))
         assert plain != await drawn(provider, request(model.id, **asked))
         assert [job.status for job in fake.jobs] == ["done", "done"]
+
+
+@pytest.mark.parametrize("dialect", ["a1111", "forge", "sdnext"])
+async def test_the_hash_of_a_file_is_told_once_the_server_knows_it(dialect):
+    async with FakeA1111(dialect, checkpoints=["tinyA.safetensors", "x.safetensors"], hashed=False) as fake:
+        entries = {"mine": {"checkpoint": "tinyA"}}
+        async with desk(fake, models=entries) as provider:
+            file = "x" if dialect == "sdnext" else "x.safetensors"
+            await provider.models()
+            assert {model.id: model.sha256 for model in await provider.models()} == {file: "", "mine": ""}
+            for checkpoint in fake.checkpoints:
+                checkpoint.hashed = True
+            told = {model.id: model.sha256 for model in await provider.models()}
+            assert told == {file: hashlib.sha256(b"x.safetensors").hexdigest(), "mine": ""}
+
+
+@pytest.mark.parametrize(
+    ("row", "told"),
+    [
+        ({"hash": "31E35C80FC", "sha256": None}, "31e35c80fc"),
+        ({"hash": "7460a6fa", "sha256": None}, ""),
+        ({"hash": "8888888888", "sha256": "8" * 64}, ""),
+        ({"hash": "fedcba9876", "sha256": "fedcba9876543210fedcba9876543210fedcba98"}, ""),
+        ({"hash": 7, "sha256": []}, ""),
+    ],
+)
+def test_what_is_no_hash_of_the_file_is_not_taken_for_one(row, told):
+    (checkpoint,) = checkpoints.parse([{"title": "x.safetensors", "model_name": "x"} | row])
+    assert checkpoints.sha256_of(checkpoint) == told
 
 
 STYLES = [

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 Answer = Callable[["ComfyServer", Request, re.Match[str]], Awaitable[Response]]
 ROUTES: list[tuple[str, str, Answer]] = []
+USUAL_SIZE = 2_132_625_894
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
@@ -248,6 +249,14 @@ async def folders(fake: ComfyServer, *_: Any) -> Response:
 @route("GET", "/models/([^/]+)")
 async def models(fake: ComfyServer, _: Request, path: re.Match[str]) -> Response:
     return Response(json=fake.files[path[1]]) if path[1] in fake.files else Response(status=404)
+
+
+@route("GET", "/experiment/models/([^/]+)")
+async def sizes(fake: ComfyServer, _: Request, path: re.Match[str]) -> Response:
+    if fake.old or path[1] not in fake.files:
+        return Response(status=404)
+    rows = [{"name": name, "size": fake.sizes.get(name, USUAL_SIZE)} for name in fake.files[path[1]]]
+    return Response(json=[{"pathIndex": 0, "modified": 1795217097.02, "created": 1795217097.02} | row for row in rows])
 
 
 @route("GET", "/embeddings")

@@ -66,6 +66,8 @@ class ComfyServer(Disk):
         self.files = {folder: list(names) for folder, names in (FILES | (files or {})).items()}
         self.metadata: dict[tuple[str, str], dict[str, Any]] = {}
         """`/view_metadata`, by folder and file."""
+        self.sizes: dict[str, int] = {}
+        """Bytes by file, where they aren't `USUAL_SIZE`."""
         self.classes: dict[str, dict[str, Any]] = json.loads(OBJECT_INFO.read_text(encoding="utf-8"))
         """`/object_info`; remove a class and the server doesn't have it."""
         self.wire = WireServer(self._answer, self._on_socket, **wire)

@@ -100,6 +100,7 @@ def usual_answers() -> dict[tuple[str, str], Any]:
         ("GET", "/object_info"): classes,
         ("GET", "/object_info/*"): lambda asked: _one_of(classes, asked.path.rpartition("/")[2]),
         ("GET", "/models/*"): [],
+        ("GET", "/experiment/models/*"): [],
         ("GET", "/view_metadata/*"): Response(status=404),
         ("GET", "/view"): Response(body=stand_in(0, "89504e47"), headers={"content-type": "image/png"}),
         ("GET", "/history"): {},

@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from tests.providers.comfyui.fake import FakeComfy
+from tests.providers.comfyui.fake_routes import USUAL_SIZE
 from tests.providers.comfyui.shelf import FILES, ask, build, inventory, node, templates
 
 from imagerouter import ProviderError
 from imagerouter.testing.wire import Response
+from imagerouter_comfyui import ComfyProvider
 from imagerouter_comfyui.api import Api
 from imagerouter_comfyui.config import ComfyConfig
 from imagerouter_comfyui.inventory import CLASSES, FOLDERS, SENDER, Headers, look, recipes
@@ -51,7 +53,9 @@ async def test_a_second_look_asks_for_file_lists_and_new_headers_only(comfy: Fak
     comfy.files["checkpoints"].append("old.ckpt")
     second = await look(api, first)
     assert len(asked(comfy, "/models/")) == len(FOLDERS)
-    assert len(comfy.requests) == len(FOLDERS) + 1
+    assert len(asked(comfy, "/view_metadata/")) == 1
+    assert asked(comfy, "/experiment/") == ["/experiment/models/checkpoints", "/experiment/models/diffusion_models"]
+    assert len(comfy.requests) == len(FOLDERS) + 3
     assert second.classes is first.classes
     assert ("checkpoints", "new.safetensors") in second.metadata
 
@@ -108,6 +112,43 @@ def test_an_entry_that_may_mean_two_files_is_told_both() -> None:
     assert remarks_of(shelf, models={"x": {}}, checkpoints=False) == {
         "x": "the server has no checkpoint or diffusion model `x`; did you mean `a/x.safetensors` or `b/x.safetensors`?"
     }
+
+
+async def test_the_size_of_a_file_is_told_and_seen_to_change(comfy: FakeComfy) -> None:
+    comfy.sizes["tiny_a.safetensors"] = 1000
+    entries = {"mine": {"checkpoint": "tiny_b"}, "tiny_b": {"width": 640}}
+    provider = ComfyProvider("desk", ComfyConfig(base_url=comfy.url, models=entries))
+    await provider.start()
+
+    async def sizes() -> dict[str, int]:
+        return {model.id: model.file_size for model in await provider.models()}
+
+    assert await sizes() == {"tiny_a.safetensors": 1000, "tiny_b": USUAL_SIZE, "mine": 0}
+    comfy.sizes["tiny_a.safetensors"] = 2000
+    assert (await sizes())["tiny_a.safetensors"] == 2000
+    comfy.answer("GET", "/experiment/models/checkpoints", lambda asked: Response(500, {}, b"no"))
+    assert (await sizes())["tiny_a.safetensors"] == 2000
+    await provider.aclose()
+
+
+@pytest.mark.parametrize("answer", [b"{}", b'["x"]', b'[{"name": [], "size": 1}, {"name": "x", "size": null}]'])
+async def test_sizes_that_make_no_sense_are_not_known(comfy: FakeComfy, api: Api, answer: bytes) -> None:
+    comfy.answer("GET", "/experiment/models/checkpoints", lambda asked: Response(200, {}, answer))
+    assert (await look(api)).sizes["checkpoints"] == {}
+
+
+async def test_of_two_files_of_one_name_the_size_is_that_of_the_one_that_is_loaded(comfy: FakeComfy, api: Api) -> None:
+    rows = [{"name": "x.safetensors", "pathIndex": place, "size": 10 + place} for place in range(2)]
+    comfy.answer("GET", "/experiment/models/checkpoints", lambda asked: Response(json=rows))
+    assert (await look(api)).sizes["checkpoints"] == {"x.safetensors": 10}
+
+
+async def test_an_old_server_tells_no_sizes_and_is_none_the_worse_for_it() -> None:
+    async with FakeComfy(old=True) as comfy:
+        client = Api("desk", ComfyConfig(base_url=comfy.url))
+        seen = await look(client)
+        await client.aclose()
+        assert {recipe.model.file_size for recipe in recipes(seen, ComfyConfig())[0].values()} == {0}
 
 
 async def test_headers_that_cannot_be_read_do_not_matter(comfy: FakeComfy, api: Api) -> None:

@@ -117,6 +117,20 @@ async def test_a_checkpoint_file_draws_what_its_diffusers_folder_draws(
     assert await draw(provider, "file") == await draw(provider, "folder")
 
 
+def size_of(path: Path) -> int:
+    return path.stat().st_size
+
+
+async def test_the_size_of_a_file_is_told_where_the_name_is_its_own(
+    checkpoint: Path, folder: Path, opened: Any
+) -> None:
+    found = await opened(folders=[str(checkpoint.parent)])
+    assert {model.id: model.file_size for model in await found.models()} == {"dream": size_of(checkpoint)}
+    chosen = await opened(models={"mine": str(checkpoint), "dream": str(folder / "sd1")}, builtin=True)
+    told = {model.id: (model.file_size, model.is_demo) for model in await chosen.models()}
+    assert told == {"builtin": (0, True), "mine": (0, False), "dream": (0, False)}
+
+
 async def test_the_configuration_is_taken_from_the_hub_cache_where_it_is_there(
     checkpoint: Path, folder: Path, opened: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

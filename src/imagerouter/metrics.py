@@ -1,0 +1,163 @@
+"""What is counted, for Prometheus: each request where it ends, and the rest when somebody looks.
+
+Labels are names from the configuration, from the providers or from our own tables, never what a client wrote: each
+value of a label is a series that Prometheus keeps. ``docs/metrics.md`` lists them all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache
+from typing import get_args
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from imagerouter.breaker import State
+from imagerouter.costs import USUAL_WORK
+from imagerouter.errors import ImageRouterError
+from imagerouter.fleet import Fleet
+from imagerouter.jobs import Outcome, Target
+from imagerouter.routing import Refusal
+from imagerouter.scheduler import Scheduler
+
+LONG = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600)
+"""Ends of the buckets for what providers take, in seconds."""
+SHORT = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1)
+"""Ends of the buckets for what imagerouter itself takes, in seconds."""
+NOBODY = "none"
+"""The provider of a request that ended before one was tried."""
+UNKNOWN = "unknown"
+"""The model of a request that named none that there is."""
+
+
+class Metrics:
+    """The counters of one `Engine`, in a registry of its own: a process may hold several engines."""
+
+    def __init__(self, scheduler: Scheduler, fleet: Fleet) -> None:
+        self.registry = CollectorRegistry()
+        self._fleet = fleet
+        self._drawn: dict[str, Target] = {}
+        self._requests = self._counter("requests", "Requests that ended", "model", "provider", "code")
+        self._images = self._counter("images", "Images that were drawn", "model", "provider")
+        self._attempts = self._counter("attempts", "Tries of a request on a provider", "provider", "code", "cold")
+        self._lost = self._counter("failed_attempts_seconds", "Time of tries that failed", "provider")
+        self._refusals = self._counter("refusals", "Targets that couldn't serve a request", "kind")
+        self._queue = self._histogram("queue_seconds", "Waiting for the provider")
+        self._load = self._histogram("load_seconds", "Loading, where something was loaded")
+        self._render = self._histogram("render_seconds", "Rendering all images of a request")
+        self._overhead = Histogram(
+            "imagerouter_overhead_seconds", "What imagerouter itself took", registry=self.registry, buckets=SHORT
+        )
+        self.registry.register(_Live(scheduler, fleet, self._drawn))
+        ProcessCollector(registry=self.registry)
+
+    def _counter(self, name: str, meaning: str, *labels: str) -> Callable[..., Counter]:
+        # Looking a series up takes longer than counting.
+        return cache(Counter(f"imagerouter_{name}", meaning, labels, registry=self.registry).labels)
+
+    def _histogram(self, name: str, meaning: str) -> Callable[..., Histogram]:
+        family = Histogram(f"imagerouter_{name}", meaning, ["provider"], registry=self.registry, buckets=LONG)
+        return cache(family.labels)
+
+    def attempted(self, target: Target, code: str | None, seconds: float, cold: bool) -> None:
+        """Count one try on ``target``.
+
+        :param code: of the error that it ended with; ``None`` if it drew.
+        :param cold: whether the model had to be loaded there, as far as was known before.
+        """
+        self._attempts(target.provider, code or "ok", "yes" if cold else "no").inc()
+        if code is None:
+            self._drawn.setdefault(target.name, target)
+        else:
+            self._lost(target.provider).inc(seconds)
+
+    def done(self, outcome: Outcome) -> None:
+        """Count a request that got its pictures."""
+        provider = outcome.target.provider
+        self._requests(outcome.model, provider, "ok").inc()
+        for attempt in outcome.attempts:
+            if attempt.ok:
+                self._images(outcome.model, attempt.provider).inc(len(attempt.images or outcome.images))
+        self._queue(provider).observe(outcome.queue_ms / 1000)
+        if outcome.load_ms:
+            self._load(provider).observe(outcome.load_ms / 1000)
+        self._render(provider).observe(outcome.render_ms / 1000)
+        self._overhead.observe(outcome.overhead_ms / 1000)
+
+    def failed(self, error: ImageRouterError, model: str | None) -> None:
+        """Count a request that got none.
+
+        :param model: what it asked for, in any spelling; ``None`` is the default model.
+        """
+        name, _ = self._fleet.catalogue.variant(model)
+        known = self._fleet.catalogue.resolve(name)
+        provider = error.attempts[-1].provider if error.attempts else NOBODY
+        self._requests(known.name if known else UNKNOWN, provider, error.code or error.type).inc()
+
+    def refused(self, refusals: Iterable[Refusal]) -> None:
+        """Count the targets that planning left out for one request."""
+        for refusal in refusals:
+            self._refusals(refusal.kind).inc()
+
+
+class _Live(Collector):
+    """What scheduler and fleet know anyway, read when somebody looks, on their event loop."""
+
+    def __init__(self, scheduler: Scheduler, fleet: Fleet, drawn: dict[str, Target]) -> None:
+        self._scheduler = scheduler
+        self._fleet = fleet
+        self._drawn = drawn
+
+    def collect(self) -> Iterator[Metric]:
+        waiting = _gauge("waiting_jobs", "Jobs in the queue")
+        waiting.add_metric([], self._scheduler.waiting)
+        yield waiting
+        yield from self._slots()
+        yield from self._members()
+        yield from self._costs()
+
+    def _slots(self) -> Iterator[Metric]:
+        running = _gauge("running_jobs", "Our jobs on the provider", "provider")
+        capacity = _gauge("capacity_jobs", "Jobs that the provider may run at once", "provider")
+        foreign = _gauge("foreign_jobs", "Other people's jobs on the provider", "provider")
+        resident = _gauge("resident_model", "Always 1: the model is loaded", "target")
+        listed = {(name, model.id) for name, member in self._fleet.members.items() for model in member.models}
+        for name, slot in self._scheduler.slots.items():
+            running.add_metric([name], slot.running)
+            capacity.add_metric([name], slot.capacity)
+            foreign.add_metric([name], slot.foreign)
+            for model in slot.resident:
+                # A status may name whatever lies in a backend's memory, in characters that no text can carry.
+                if (name, model) in listed:
+                    resident.add_metric([f"{name}/{model}"], 1)
+        return iter((running, capacity, foreign, resident))
+
+    def _members(self) -> Iterator[Metric]:
+        now = asyncio.get_running_loop().time()
+        ready = _gauge("provider_ready", "1 if the provider takes jobs, else 0", "provider")
+        breakers = _gauge("breaker_state", "1 for the state of the provider's breaker, else 0", "provider", "state")
+        targets = _gauge("target_breaker_state", "Always 1: the state, if not closed", "target", "state")
+        for name, member in self._fleet.members.items():
+            ready.add_metric([name], member.ready)
+            for state in get_args(State):
+                breakers.add_metric([name, state], state == member.breaker.state(now))
+            for model, breaker in member.targets.items():
+                if (state := breaker.state(now)) != "closed":
+                    targets.add_metric([f"{name}/{model}", state], 1)
+        return iter((ready, breakers, targets))
+
+    def _costs(self) -> Iterator[Metric]:
+        costs = self._scheduler.costs
+        render = _gauge("expected_render_seconds", "Expected for one image of a megapixel in 20 steps", "target")
+        load = _gauge("expected_load_seconds", "Expected for loading the model", "target")
+        for name, target in self._drawn.items():
+            render.add_metric([name], costs.render(target.provider, target.model.id, USUAL_WORK))
+            load.add_metric([name], costs.loading(target.provider, target.model.id))
+        return iter((render, load))
+
+
+def _gauge(name: str, meaning: str, *labels: str) -> GaugeMetricFamily:
+    return GaugeMetricFamily(f"imagerouter_{name}", meaning, labels=labels)
