@@ -14,7 +14,7 @@ import pytest
 
 from imagerouter import Image, ImageRequest, Provider, ProviderConfig
 from imagerouter.app.server import listening
-from imagerouter.loader import load
+from imagerouter.config.loader import load
 from imagerouter.testing import decode
 from imagerouter.testing.drawing import draw
 

@@ -13,7 +13,7 @@ from fleets import IMAGE_SECONDS
 
 from imagerouter.jobs import Target
 from imagerouter.provider import Model
-from imagerouter.scheduler import Scheduler
+from imagerouter.scheduling.scheduler import Scheduler
 
 
 class Policy(Protocol):

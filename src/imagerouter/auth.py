@@ -11,9 +11,9 @@ from collections.abc import Iterator, Mapping
 from hashlib import sha256
 
 from imagerouter.config import Config
+from imagerouter.config.positions import Document, Path
 from imagerouter.errors import AuthenticationError, PermissionDeniedError
 from imagerouter.jobs import Origin
-from imagerouter.positions import Document, Path
 from imagerouter.wording import quote
 
 ADMIN = "admin"

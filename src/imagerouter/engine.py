@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -11,22 +11,27 @@ from typing import Any, Self
 
 import structlog
 
-from imagerouter.admission import Admission
-from imagerouter.catalogue import Catalogue
 from imagerouter.config import Config
-from imagerouter.dispatch import Dispatcher
-from imagerouter.errors import ImageRouterError, InternalError
-from imagerouter.fleet import Fleet
+from imagerouter.dispatching.dispatcher import Dispatcher
+from imagerouter.dispatching.trying import ProgressListener
+from imagerouter.embedding import request_of
+from imagerouter.errors import ImageRouterError, InternalError, InvalidParameterError
+from imagerouter.fetching import fetch_all
+from imagerouter.fleet.fleet import Fleet
 from imagerouter.images import deliver
+from imagerouter.inputs import prepared
 from imagerouter.jobs import Job, Outcome
 from imagerouter.metrics import Metrics
-from imagerouter.openai import Call, response
-from imagerouter.scheduler import Scheduler
-from imagerouter.trying import ProgressListener
-from imagerouter.types import Progress
+from imagerouter.openai import Call, Delivery, Door, addresses, as_sent, interpret, response
+from imagerouter.routing.admission import Admission
+from imagerouter.routing.catalogue import Catalogue
+from imagerouter.scheduling.scheduler import Scheduler
+from imagerouter.types import Image, Progress
 
 log = structlog.get_logger(__name__)
 
+UNSEEN = Image(data=b"", media_type="image/png")
+"""Stands for a picture that nobody has looked at."""
 SAVE_SECONDS = 60.0
 """Between two looks at whether anything was learned that isn't saved yet."""
 
@@ -128,6 +133,31 @@ class Engine:
     def catalogue(self) -> Catalogue:
         return self.fleet.catalogue
 
+    async def understand(
+        self,
+        fields: Mapping[str, Any],
+        *,
+        door: Door = Door.GENERATION,
+        pictures: Mapping[str, Image] | None = None,
+    ) -> Call:
+        """The call that a body's fields make, with every picture fetched, checked and made plain.
+
+        :param pictures: those that came as files, by the keys that stand for them in the fields.
+
+        Raises only subclasses of `InvalidRequestError`.
+        """
+        limits, here, wanted = self.config.limits, dict(pictures or {}), addresses(fields)
+        # Nothing is fetched for a request that is wrong anyway.
+        unseen = dict.fromkeys(wanted.values(), UNSEEN)
+        call = interpret(fields, limits, door=door, pictures=here | unseen)
+        try:
+            if wanted:
+                here |= await fetch_all(wanted, self.config.inputs)
+                call = interpret(fields, limits, door=door, pictures=here)
+            return replace(call, job=await prepared(call.job, call.mask_channel))
+        except InvalidParameterError as error:
+            raise as_sent(error, call.names) from None
+
     async def admit(self, call: Call) -> None:
         """Raise at once what is known to keep the call from being served, before anything is queued."""
         try:
@@ -135,19 +165,18 @@ class Engine:
             self.admission.admit(call.job, rehearsal=True)
         except ImageRouterError as error:
             self._count_failure(call.job, error)
-            raise
+            raise as_sent(error, call.names) from None
 
     async def run(self, call: Call, listen: ProgressListener = lambda *_: None) -> Outcome:
         """Draw the pictures of a call, in the format that it wants. Raises only `ImageRouterError`."""
         job = call.job
         try:
             outcome = await self.dispatcher.run(job, listen)
-            wanted = call.delivery
-            images = [await deliver(image, wanted.output_format, wanted.compression) for image in outcome.images]
+            images = [await self._delivered(call.delivery, outcome, index) for index in range(job.n)]
         except ImageRouterError as error:
             self._count_failure(job, error)
             log.warning("image.failed", job=job.id, key=job.origin.key, code=error.code, reason=error.message)
-            raise
+            raise as_sent(error, call.names) from None
         except Exception:
             log.exception("image.defect", job=job.id)
             defect = InternalError("An internal error occurred; the server's log says more")
@@ -170,8 +199,24 @@ class Engine:
         )
         return done
 
+    async def _delivered(self, wanted: Delivery, outcome: Outcome, index: int) -> Image:
+        embeds = self.config.results.metadata == "embed" if wanted.embed is None else wanted.embed
+        return await deliver(
+            outcome.images[index],
+            wanted.output_format,
+            wanted.compression,
+            request=request_of(outcome, index) if embeds else None,
+            keep_texts=self._keeps_texts(outcome),
+        )
+
+    def _keeps_texts(self, outcome: Outcome) -> bool:
+        """Whether everybody who drew it is configured to leave texts in files; one that is gone by now is not."""
+        drew = {attempt.provider for attempt in outcome.attempts if attempt.ok}
+        entries = [self.config.providers.get(name) for name in drew]
+        return all(entry is not None and getattr(entry.config, "keep_metadata", False) for entry in entries)
+
     def _count_failure(self, job: Job, error: ImageRouterError) -> None:
-        self.metrics.failed(error, job.model or next(iter(job.models), None))
+        self.metrics.failed(error, job.asked[0])
 
     async def events(self, call: Call) -> AsyncGenerator[dict[str, Any], None]:
         """The same as the payloads of a stream: previews and progress on the way, then the pictures or an error.
@@ -184,9 +229,9 @@ class Engine:
         def listen(provider: str | None, progress: Progress) -> None:
             # Only what will be sent is kept: a reader may be slow, and there may be many steps.
             if (number := previews.due(progress)) is not None:
-                news.put_nowait(response.partial(progress, number))
+                news.put_nowait(response.partial(progress, number, call.delivery.door))
             if call.delivery.progress:
-                news.put_nowait(response.progressed(provider, progress))
+                news.put_nowait(response.progressed(provider, progress, call.delivery.door))
 
         work = asyncio.create_task(self.run(call, listen))
         work.add_done_callback(lambda _: news.put_nowait(None))

@@ -2,7 +2,7 @@
 
 The class attributes *are* the table. ``status``, ``type`` and ``code`` go onto the wire in OpenAI's shape;
 ``retry_same`` and ``fallback`` tell the dispatcher what may happen next, and ``blames`` whom it counts against
-(`imagerouter.breaker`):
+(`imagerouter.fleet.breaker`):
 
 =============================  ======  =======================  ==========  ========  ========
 class                          status  code                     retry_same  fallback  blames

@@ -16,6 +16,8 @@ from imagerouter.types import Image, Images
 
 log = structlog.get_logger(__name__)
 
+ANYTHING = (Exception, asyncio.CancelledError, SystemExit)
+"""What an adapter may raise: its own cancellations and a library's `sys.exit` are failures like others."""
 MEDIA_TYPES = ("image/png", "image/jpeg", "image/webp")
 
 

@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 import msgspec
 
-from imagerouter.prices import FREE, Price
 from imagerouter.provider import Model
+from imagerouter.routing.prices import FREE, Price
 from imagerouter.types import Image, ImageRequest, Operation
 
 REQUEST_FIELDS = frozenset(ImageRequest.__struct_fields__)
@@ -107,6 +107,11 @@ class Job:
     """Seconds within which it has to start, where the client wants it sooner than ``limits.queue_timeout``."""
     origin: Origin = field(default_factory=Origin)
     id: str = field(default_factory=lambda: f"img_{secrets.token_hex(12)}")
+
+    @property
+    def asked(self) -> tuple[str | None, ...]:
+        """The models that it asks for, in its order; ``None`` stands for the default one."""
+        return self.models if self.model is None and self.models else (self.model, *self.models)
 
     @property
     def urgency(self) -> int:
@@ -253,6 +258,11 @@ class Outcome:
     total_ms: float
     lost_ms: float = 0.0
     """In attempts that failed."""
+
+    def seed_of(self, index: int) -> int:
+        """The seed of image ``index`` (from 0)."""
+        seed = self.job.params_for(self.target).get("seed", self.job.seed)
+        return int((seed + index) % 2**32)
 
     @property
     def overhead_ms(self) -> float:

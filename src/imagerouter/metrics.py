@@ -6,7 +6,6 @@ value of a label is a series that Prometheus keeps. ``docs/metrics.md`` lists th
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from typing import get_args
@@ -15,13 +14,14 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessColl
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from imagerouter.breaker import State
-from imagerouter.costs import USUAL_WORK
+from imagerouter.clock import now
 from imagerouter.errors import ImageRouterError
-from imagerouter.fleet import Fleet
+from imagerouter.fleet.breaker import State
+from imagerouter.fleet.fleet import Fleet
 from imagerouter.jobs import Outcome, Target
-from imagerouter.routing import Refusal
-from imagerouter.scheduler import Scheduler
+from imagerouter.routing.planning import Refusal
+from imagerouter.scheduling.costs import USUAL_WORK
+from imagerouter.scheduling.scheduler import Scheduler
 
 LONG = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600)
 """Ends of the buckets for what providers take, in seconds."""
@@ -136,16 +136,16 @@ class _Live(Collector):
         return iter((running, capacity, foreign, resident))
 
     def _members(self) -> Iterator[Metric]:
-        now = asyncio.get_running_loop().time()
+        moment = now()
         ready = _gauge("provider_ready", "1 if the provider takes jobs, else 0", "provider")
         breakers = _gauge("breaker_state", "1 for the state of the provider's breaker, else 0", "provider", "state")
         targets = _gauge("target_breaker_state", "Always 1: the state, if not closed", "target", "state")
         for name, member in self._fleet.members.items():
             ready.add_metric([name], member.ready)
             for state in get_args(State):
-                breakers.add_metric([name, state], state == member.breaker.state(now))
+                breakers.add_metric([name, state], state == member.breaker.state(moment))
             for model, breaker in member.targets.items():
-                if (state := breaker.state(now)) != "closed":
+                if (state := breaker.state(moment)) != "closed":
                     targets.add_metric([f"{name}/{model}", state], 1)
         return iter((ready, breakers, targets))
 

@@ -19,6 +19,11 @@ def slashed(name: str) -> str:
     return name.replace("\\", "/")
 
 
+def key(name: str) -> str:
+    """What spellings of one name have in common, whatever the case and the kind of slash."""
+    return slashed(name).casefold()
+
+
 def base(name: str) -> str:
     """The file's name without its folder."""
     return slashed(name).rpartition("/")[2]
@@ -91,7 +96,8 @@ def _short(name: str) -> str:
 
 
 def _ending(name: str) -> str:
-    return next((ending for ending in _ENDINGS if name.lower().endswith(ending)), "")
+    lowered = name.lower()
+    return next((ending for ending in _ENDINGS if lowered.endswith(ending)), "")
 
 
 def _without_ending(name: str) -> str:

@@ -69,7 +69,10 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "size": ("image_size",),
     "aspect_ratio": ("aspectRatio",),
     "loras": ("lora", "image_loras"),
-    "images": ("image", "init_images", "init_image", "input_image", "input_images", "reference_images"),
+    "images": tuple(
+        "image image_url image_urls init_image init_images input_image input_images input_references "
+        "reference_images ref_images".split()
+    ),
     "mask": ("mask_image",),
     "output_format": ("response_extension",),
     "output_compression": ("output_quality",),

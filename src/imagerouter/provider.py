@@ -15,8 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from imagerouter.errors import MisconfiguredError
 from imagerouter.parameters import Descriptor
-from imagerouter.prices import FREE, AnyPrice
-from imagerouter.rules import Rule
+from imagerouter.routing.prices import FREE, AnyPrice
+from imagerouter.routing.rules import Rule
 from imagerouter.types import ImageRequest, Images, Operation, ProgressSink
 from imagerouter.units import Seconds
 

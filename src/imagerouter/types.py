@@ -142,7 +142,7 @@ class ImageRequest(msgspec.Struct, frozen=True, kw_only=True):
     hires: Hires | None = None
     images: tuple[Image, ...] = ()
     mask: Image | None = None
-    """OpenAI's convention: transparent (alpha 0) is repainted; without an alpha channel white is."""
+    """A grey PNG of the first picture's size: 255 where to repaint, 0 elsewhere."""
     background: str | None = None
     quality: str | None = None
     style: str | None = None

@@ -36,7 +36,9 @@ def parse_bytes(value: Any) -> Any:
 
 
 Seconds = Annotated[
-    float, BeforeValidator(parse_seconds), Field(gt=0, json_schema_extra={"type": ["number", "string"]})
+    float,
+    BeforeValidator(parse_seconds),
+    Field(gt=0, allow_inf_nan=False, json_schema_extra={"type": ["number", "string"]}),
 ]
 """A field that takes ``90``, ``"90s"``, ``"10m"`` or ``"1h"``."""
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from imagerouter.catalogue import Catalogue, PublicModel, build
 from imagerouter.config import Config
 from imagerouter.provider import Model
+from imagerouter.routing.catalogue import Catalogue, PublicModel, build
 
 
 def sized(name: str, size: int = 0, sha256: str = "") -> Model:

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from imagerouter.auth import ADMIN, identify, require_admin
 from imagerouter.config import Config
+from imagerouter.config.loader import load_text
 from imagerouter.errors import AuthenticationError, ConfigError, PermissionDeniedError
-from imagerouter.loader import load_text
 
 ALICE, BOB, ROOT = "alice-secret", "bob-secret-2", "root-secret-3"
 CONFIG = Config.model_validate(

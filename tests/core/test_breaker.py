@@ -5,8 +5,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from imagerouter.breaker import Breaker
 from imagerouter.config import BreakerSettings
+from imagerouter.fleet.breaker import Breaker
 
 
 def breaker(failures: int = 3, cooldown: float = 10, longest: float = 60) -> Breaker:

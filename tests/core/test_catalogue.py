@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.core.catalogues import catalogue, resolved, where
 
-from imagerouter.catalogue import build
 from imagerouter.config import Config
-from imagerouter.identity import stem
-from imagerouter.loader import load_text
+from imagerouter.config.loader import load_text
 from imagerouter.provider import Model
+from imagerouter.routing.catalogue import build
+from imagerouter.routing.identity import stem
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.core.catalogues import catalogue, resolved, sized, where
 
-from imagerouter.catalogue import build
 from imagerouter.config import Config
-from imagerouter.identity import difference, stem, together
 from imagerouter.jobs import Target
 from imagerouter.provider import Model
+from imagerouter.routing.catalogue import build
+from imagerouter.routing.identity import difference, stem, together
 
 X, Y = "31e35c80fc" + "0" * 54, "6ce0161689" + "0" * 54
 

@@ -10,14 +10,24 @@ import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from imagerouter import schema
-from imagerouter.config import BreakerSettings, Config, Key, Limits, ModelEntry, Server, Target
-from imagerouter.loader import load
+from imagerouter.config import (
+    BreakerSettings,
+    Config,
+    Inputs,
+    Key,
+    Limits,
+    ModelEntry,
+    Results,
+    Server,
+    Target,
+    schema,
+)
+from imagerouter.config.loader import load
 from imagerouter.openai import typed_parameters
 from imagerouter.parameters import DECLARABLE
 from imagerouter.provider import ProviderConfig
 from imagerouter.registry import installed
-from imagerouter.rules import Range, Rule, When
+from imagerouter.routing.rules import Range, Rule, When
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 REFERENCE = (CONFIGS / "reference.yaml").read_text()
@@ -36,6 +46,8 @@ SECTIONS: list[tuple[type[BaseModel], str]] = [
     (Key, "keys.*"),
     (Limits, "limits"),
     (BreakerSettings, "breaker"),
+    (Inputs, "inputs"),
+    (Results, "results"),
     (Server, "server"),
 ]
 

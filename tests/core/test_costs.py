@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imagerouter.config import Config
-from imagerouter.costs import GUESSED_LOAD, LONGEST, SURPRISE, Costs, work_of
+from imagerouter.config.loader import load_text
 from imagerouter.engine import Engine
 from imagerouter.jobs import Job, Target
-from imagerouter.loader import load_text
 from imagerouter.openai import Call
 from imagerouter.parameters import between
 from imagerouter.provider import Model
+from imagerouter.scheduling.costs import GUESSED_LOAD, LONGEST, SURPRISE, Costs, work_of
 from imagerouter.types import Hires
 
 anything = st.floats(allow_nan=True, allow_infinity=True)

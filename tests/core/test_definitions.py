@@ -2,8 +2,8 @@
 
 import pytest
 
+from imagerouter.config.loader import load_text
 from imagerouter.errors import ConfigError
-from imagerouter.loader import load_text
 
 HEAD = "providers: {desk: {type: diffusers}, fake: {type: 'imagerouter.testing:FakeProvider'}}\nmodels:\n"
 

@@ -9,13 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imagerouter.config import Limits
+from imagerouter.config.loader import load_text
 from imagerouter.engine import Engine
 from imagerouter.errors import ImageRouterError
-from imagerouter.explain import NO_PROMPT, explained, rounded
+from imagerouter.fleet.overview import overview
 from imagerouter.jobs import Job
-from imagerouter.loader import load_text
 from imagerouter.openai import Call, interpret
-from imagerouter.overview import overview
+from imagerouter.routing.explain import NO_PROMPT, explained, rounded
 from imagerouter.testing import FakeProvider
 
 NAMES = ("one", "two", "three")

@@ -11,14 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from imagerouter.catalogue import Catalogue, build
 from imagerouter.config import Config
+from imagerouter.config.loader import load_text
 from imagerouter.engine import Engine
 from imagerouter.errors import ConfigError, GenerationError, ImageRouterError, ModelNotFoundError, NoProviderError
-from imagerouter.fleet import Changes
+from imagerouter.fleet.fleet import Changes
 from imagerouter.jobs import Job, Outcome
-from imagerouter.loader import load_text
 from imagerouter.openai import Call
+from imagerouter.provider import Model
+from imagerouter.routing.catalogue import Catalogue, build
 from imagerouter.testing import FakeProvider
 
 MADE: list[FakeProvider] = []
@@ -34,7 +35,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[FakeProvider]]:
         MADE.append(self)
 
     monkeypatch.setattr(FakeProvider, "__init__", remembered)
-    monkeypatch.setattr("imagerouter.watch.LOOK_SECONDS", 0)
+    monkeypatch.setattr("imagerouter.fleet.watch.LOOK_SECONDS", 0)
     MADE.clear()
     yield MADE
     MADE.clear()
@@ -201,6 +202,37 @@ async def test_a_provider_that_cant_be_made_changes_nothing_and_says_why(monkeyp
         assert [provider.closed for provider in MADE if provider.name == "b"] == [1]
 
 
+@pytest.mark.parametrize("error", [ValueError, asyncio.CancelledError, SystemExit])
+async def test_a_provider_that_cant_be_closed_is_gone_all_the_same(error: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def broken() -> None:
+        raise error
+
+    async with running(config(a="", b="")) as engine:
+        monkeypatch.setattr(fake(engine, "a"), "aclose", broken)
+        monkeypatch.setattr(fake(engine, "b"), "aclose", broken)
+        await engine.fleet.reload(config(b=""))
+        await until(lambda: "a" not in engine.scheduler.slots)
+
+
+async def test_a_look_at_the_models_of_a_provider_that_goes_ends_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running(config(a="", b="")) as engine:
+        old, asked, told = fake(engine, "a"), asyncio.Event(), asyncio.Event()
+
+        async def slowly() -> list[Model]:
+            asked.set()
+            await told.wait()
+            return []
+
+        monkeypatch.setattr(old, "models", slowly)
+        looking = asyncio.create_task(engine.fleet.look_again())
+        await asked.wait()
+        await engine.fleet.reload(config(b=""))
+        await until(lambda: "a" not in engine.scheduler.slots)
+        told.set()
+        await looking
+        assert list(engine.scheduler.slots) == ["b"]
+
+
 async def test_a_provider_may_change_again_while_jobs_of_its_first_configuration_run() -> None:
     async with running(config(a="gated: true")) as engine:
         job = draw(engine)
@@ -283,7 +315,7 @@ async def test_a_warning_about_the_catalogue_is_logged_once(monkeypatch: pytest.
         return replace(build(*args, **given), warnings=("two files of one name differ",))
 
     with capture_logs() as logs:
-        monkeypatch.setattr("imagerouter.fleet.build", warned)
+        monkeypatch.setattr("imagerouter.fleet.fleet.build", warned)
         async with running(config(a="")) as engine:
             await engine.fleet.reload(config(a="", b=""))
             await engine.fleet.settled()

@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imagerouter.choice import Rule, Slot, choose
-from imagerouter.costs import Costs
 from imagerouter.errors import ProviderUnavailableError
-from imagerouter.forecast import forecast, spread
 from imagerouter.jobs import Target
 from imagerouter.provider import Model
-from imagerouter.scheduler import Scheduler
-from imagerouter.waiting import Group, Waiter
+from imagerouter.scheduling.choice import Rule, Slot, choose
+from imagerouter.scheduling.costs import Costs
+from imagerouter.scheduling.forecast import forecast, spread
+from imagerouter.scheduling.scheduler import Scheduler
+from imagerouter.scheduling.waiting import Group, Waiter
 
 LOAD, NOW = 8.0, 1000.0
 NAMES = ("one", "two", "three")

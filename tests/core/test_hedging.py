@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from imagerouter.dispatching.hedging import hedged
 from imagerouter.errors import GenerationError
-from imagerouter.hedging import hedged
 
 NEVER = 3600.0
 

@@ -8,10 +8,9 @@ import yaml
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from imagerouter import loader
-from imagerouter.config import Config
+from imagerouter.config import Config, loader
+from imagerouter.config.loader import discover, find, load, load_text, resolve
 from imagerouter.errors import ConfigError
-from imagerouter.loader import discover, find, load, load_text, resolve
 from imagerouter.registry import GROUP, Registry
 from imagerouter.testing import FakeProvider
 

@@ -6,12 +6,12 @@ from typing import get_args
 
 import pytest
 
+from imagerouter.config.loader import load_text
 from imagerouter.engine import Engine
 from imagerouter.errors import InvalidRequestError, NoProviderError
 from imagerouter.jobs import Attempt, Job, Outcome, Target
-from imagerouter.loader import load_text
 from imagerouter.provider import Model
-from imagerouter.routing import Kind
+from imagerouter.routing.planning import Kind
 from imagerouter.types import Image
 
 DOCS = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text(encoding="utf-8")

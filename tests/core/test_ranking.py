@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imagerouter.costs import Forecast
 from imagerouter.jobs import Job, Preferences, Sort, Target
-from imagerouter.prices import Price
 from imagerouter.provider import Model
-from imagerouter.ranking import ranked
-from imagerouter.rules import Rule
+from imagerouter.routing.prices import Price
+from imagerouter.routing.ranking import ranked
+from imagerouter.routing.rules import Rule
+from imagerouter.scheduling.costs import Forecast
 
 NAMES = ("desk", "attic", "cloud")
 TYPES = {"desk": "comfyui", "attic": "a1111", "cloud": "openai"}

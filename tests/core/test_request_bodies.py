@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from imagerouter.config import Limits
 from imagerouter.errors import InvalidRequestError
-from imagerouter.openai import parse
+from imagerouter.openai import Call, decode, interpret
 from imagerouter.types import Hires, Lora
 
 WRONG = [
@@ -109,6 +109,10 @@ def test_a_wrong_value_names_its_parameter(body: dict[str, Any], param: str) -> 
     assert caught.value.param == param
     assert caught.value.status == 400
     assert f"`{param}`" in caught.value.message
+
+
+def parse(raw: bytes, limits: Limits) -> Call:
+    return interpret(decode(raw), limits)
 
 
 def parsed(**body: Any) -> Any:

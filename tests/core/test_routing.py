@@ -7,16 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imagerouter import routing
-from imagerouter.catalogue import PublicModel
 from imagerouter.config import Limits
 from imagerouter.errors import InvalidParameterError, NoProviderError, PermissionDeniedError, UnknownParameterError
 from imagerouter.jobs import Job, MaxPrice, Origin, Preferences, Target
 from imagerouter.parameters import OBJECT, STRING, between, one_of
-from imagerouter.prices import Price
 from imagerouter.provider import Model
-from imagerouter.routing import Plan, Refusal, Snapshot, World
-from imagerouter.rules import Rule, When
+from imagerouter.routing import planning as routing
+from imagerouter.routing.catalogue import PublicModel
+from imagerouter.routing.planning import Plan, Refusal, Snapshot, World
+from imagerouter.routing.prices import Price
+from imagerouter.routing.rules import Rule, When
 from imagerouter.testing import make_image
 from imagerouter.types import Hires, Operation
 

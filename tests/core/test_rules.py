@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imagerouter.rules import DAYS, Facts, Rule, When, first_match, holds
+from imagerouter.routing.rules import DAYS, Facts, Rule, When, first_match, holds
 from imagerouter.types import Operation
 
 MONDAY = datetime(2026, 6, 1, 12, 0)
@@ -277,3 +277,57 @@ def test_a_moment_within_a_window_belongs_to_one_day_only(window: tuple[int, int
     if matches:
         passes_midnight = window[1] < window[0] and (now.hour * 60 + now.minute) < window[1]
         assert matches == [DAYS[(now - timedelta(days=passes_midnight)).weekday()]]
+
+
+NUMBERS = st.one_of(
+    st.integers(1, 3), st.fixed_dictionaries({}, optional={"min": st.integers(1, 3), "max": st.just(3)})
+)
+CONDITIONS: dict[str, st.SearchStrategy[Any]] = {
+    "model": st.lists(st.sampled_from(["a", "ab", "a*", "?b", "*", "B"]), min_size=1, max_size=2),
+    "operation": st.lists(st.sampled_from(Operation), min_size=1, max_size=2),
+    "size": st.sampled_from(["1x1", "1x*", "?x1", "*x*"]),
+    "megapixels": NUMBERS.filter(lambda value: isinstance(value, dict)),
+    "n": NUMBERS,
+    "key": st.sampled_from(["a", "a*", "?"]),
+    "header": st.sampled_from([{"X": "*"}, {"x": "a"}, {"x": "?"}, {"x": "a", "y": "*"}]),
+    "has": st.lists(st.sampled_from(["steps", "loras"]), min_size=1, max_size=2),
+    "time": st.sampled_from(["22:00-06:00", "09:00-17:00"]),
+    "days": st.lists(st.sampled_from(DAYS), min_size=1, max_size=3),
+}
+
+
+@st.composite
+def facts(draw: st.DrawFn) -> Facts:
+    return Facts(
+        model=draw(st.sampled_from(["a", "ab", "bb"])),
+        asked=draw(st.sampled_from([None, "AB"])),
+        operation=draw(st.sampled_from(Operation)),
+        width=draw(st.sampled_from([None, 1, 1000])),
+        height=draw(st.sampled_from([1, 1000])),
+        steps=None,
+        n=draw(st.integers(1, 4)),
+        key=draw(st.sampled_from([None, "a", "ab"])),
+        headers=draw(st.sampled_from([{}, {"x": "a"}, {"x": "b", "y": ""}, {"x": "a", "y": ""}])),
+        has=draw(st.frozensets(st.sampled_from(["steps", "loras"]))),
+        now=MONDAY + timedelta(hours=draw(st.integers(0, 167))),
+    )
+
+
+def some_of(conditions: dict[str, Any]) -> st.SearchStrategy[dict[str, Any]]:
+    return st.fixed_dictionaries({}, optional={name: st.just(value) for name, value in conditions.items()})
+
+
+@given(st.data(), st.lists(facts(), min_size=5, max_size=5))
+def test_a_rule_that_covers_another_one_holds_wherever_that_does(data: st.DataObject, worlds: list[Facts]) -> None:
+    special = data.draw(st.fixed_dictionaries({}, optional=CONDITIONS))
+    general = data.draw(st.one_of(some_of(special), st.fixed_dictionaries({}, optional=CONDITIONS)))
+    if when(**general).covers(when(**special)):
+        assert all(holds(when(**general), world) for world in worlds if holds(when(**special), world))
+
+
+@given(st.data())
+def test_a_rule_with_some_of_the_conditions_of_another_one_covers_it(data: st.DataObject) -> None:
+    # Days belong to the beginning of a window: without that they mean other moments.
+    conditions = data.draw(st.fixed_dictionaries({}, optional={**CONDITIONS, "time": st.none()}))
+    general = data.draw(some_of(conditions))
+    assert when(**general).covers(when(**conditions))

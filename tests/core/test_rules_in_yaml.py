@@ -5,11 +5,10 @@ from typing import Any
 
 import pytest
 
-from imagerouter import loader
-from imagerouter.config import Config
-from imagerouter.loader import load_text
+from imagerouter.config import Config, loader
+from imagerouter.config.loader import load_text
 from imagerouter.registry import GROUP, Registry
-from imagerouter.rules import Range, Rule, Window
+from imagerouter.routing.rules import Range, Rule, Window
 from imagerouter.types import Lora, Operation
 
 FAKE = "imagerouter.testing:FakeProvider"

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imagerouter.choice import MOST_PASSED, Choice, Rule, Slot, choose
-from imagerouter.costs import Costs
 from imagerouter.jobs import Target
 from imagerouter.provider import Model
-from imagerouter.scheduler import Scheduler
-from imagerouter.waiting import Group, Waiter, weight_of
+from imagerouter.scheduling.choice import MOST_PASSED, Choice, Rule, Slot, choose
+from imagerouter.scheduling.costs import Costs
+from imagerouter.scheduling.scheduler import Scheduler
+from imagerouter.scheduling.waiting import Group, Waiter, weight_of
 
 RENDER, LOAD, NOW = 1.0, 8.0, 1000.0
 RULE = Rule(quantum=16.0, patience=1e6)

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imagerouter.catalogue import PublicModel
 from imagerouter.jobs import Job, Target, size_for
 from imagerouter.parameters import between
 from imagerouter.provider import Model
-from imagerouter.routing import Snapshot, World, plan
+from imagerouter.routing.catalogue import PublicModel
+from imagerouter.routing.planning import Snapshot, World, plan
 
 SIDES = {"width": between(64, 2048), "height": between(64, 2048)}
 

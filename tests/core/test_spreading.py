@@ -5,11 +5,12 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from imagerouter.dispatching.spreading import merged, parts_of
+from imagerouter.dispatching.trying import Trying
+from imagerouter.errors import GenerationError
 from imagerouter.jobs import Job, Outcome, Target
 from imagerouter.provider import Model
-from imagerouter.spreading import merged, parts_of
 from imagerouter.testing import make_image
-from imagerouter.trying import Trying
 from imagerouter.types import Progress
 
 TARGET = Target("desk", Model(id="m"))
@@ -88,6 +89,19 @@ async def test_waiting_is_about_no_image_in_particular() -> None:
     for part in parts_of(whole, [1, 2]):
         part.listen(None, Progress(stage="queue", queue_position=1))
     assert heard == [None, None]
+
+
+async def test_parts_begin_with_the_times_of_the_whole_which_goes_on_with_the_longest_of_theirs() -> None:
+    whole = Trying(Job(prompt="x", n=3), nobody, started=10.0, queued=1.0, lost=2.0)
+    first, second, third = parts = parts_of(whole, [1, 1, 1])
+    assert {(part.started, part.queued, part.lost) for part in parts} == {(10.0, 1.0, 2.0)}
+    first.queued += 3.0
+    second.note(TARGET, 5.0, 0.0, GenerationError("it burns"))
+    third.note(TARGET, 4.0, 0.0)
+    whole.gather(parts)
+    assert (whole.queued, whole.lost) == (1.0, 7.0)
+    assert [attempt.images for attempt in whole.attempts] == [(1,), (2,)]
+    assert [failure.message for failure in whole.failures] == ["it burns"]
 
 
 async def test_a_part_is_not_hedged() -> None:

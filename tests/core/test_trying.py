@@ -5,7 +5,8 @@ from collections.abc import Iterable
 
 import pytest
 
-from imagerouter import trying
+from imagerouter.dispatching import trying
+from imagerouter.dispatching.trying import FIRST_PAUSE, LONGEST_PAUSE, Trying, verdict
 from imagerouter.errors import (
     GenerationError,
     ImageRouterError,
@@ -20,7 +21,6 @@ from imagerouter.errors import (
 )
 from imagerouter.jobs import Job, Preferences, Target
 from imagerouter.provider import Model
-from imagerouter.trying import FIRST_PAUSE, LONGEST_PAUSE, Trying, verdict
 
 ONE, TWO = (Target(name, Model(id="m")) for name in ("one", "two"))
 AWAY = ProviderUnavailableError("nobody listens")
@@ -143,6 +143,27 @@ def test_each_attempt_is_told_with_its_times_and_reason() -> None:
     assert (bad.reason, bad.code, bad.images) == ("it burns", "generation_failed", (2, 3))
     assert (good.provider, good.ok, good.ms, good.reason, good.code) == ("two", True, 2000.0, None, None)
     assert [failure.message for failure in tried.failures] == ["it burns"]
+
+
+def test_an_attempt_that_was_cancelled_is_told_and_is_no_failure() -> None:
+    tried = begun()
+    tried.stopped(ONE, 1.5, 0.25)
+    (stopped,) = tried.attempts
+    assert (stopped.provider, stopped.ok, stopped.ms, stopped.queue_ms) == ("one", False, 1500.0, 250.0)
+    assert stopped.code == "cancelled"
+    assert stopped.reason
+    assert tried.failures == []
+
+
+def test_a_second_attempt_beside_the_first_has_times_of_its_own_and_shares_what_was_tried() -> None:
+    tried = begun()
+    tried.queued, tried.lost = 1.0, 2.0
+    second = tried.beside(4.0)
+    assert (second.started, second.queued, second.lost) == (tried.started, 1.0, 6.0)
+    second.note(ONE, 1.5, 0.25, GenerationError("it burns"))
+    assert [attempt.provider for attempt in tried.attempts] == ["one"]
+    assert [failure.message for failure in tried.failures] == ["it burns"]
+    assert tried.lost == 2.0, "it ran while the first did"
 
 
 def test_one_failure_speaks_for_itself() -> None:

@@ -8,12 +8,11 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from imagerouter import loader
-from imagerouter.config import Config
+from imagerouter.config import Config, loader
+from imagerouter.config.loader import load_text
 from imagerouter.errors import ConfigError
-from imagerouter.loader import load_text
 from imagerouter.registry import GROUP, Registry
-from imagerouter.rules import Rule, When
+from imagerouter.routing.rules import Rule, When
 
 FAKE = "imagerouter.testing:FakeProvider"
 HEAD = (
@@ -212,6 +211,11 @@ def test_without_keys_no_request_has_the_administrators() -> None:
             "when: {n: 1, days: mon}, deny: x",
             "when: {days: [mon], n: {min: 1, max: 1}}, deny: y",
             "4:5: rules.1: can never apply: `rules.0` comes first and has the same conditions",
+        ),
+        (
+            "when: {n: {min: 2}, model: 'sd*'}, deny: x",
+            "when: {n: {min: 4, max: 8}, model: [SDXL, sd15], operation: edit}, deny: y",
+            "4:5: rules.1: can never apply: `rules.0` comes first and takes all of its requests",
         ),
     ],
 )

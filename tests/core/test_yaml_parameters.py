@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
+from imagerouter.config.loader import load_text
 from imagerouter.errors import ConfigError
 from imagerouter.jobs import Job, Target
-from imagerouter.loader import load_text
 from imagerouter.provider import Model
 from imagerouter.types import Hires, Lora
 

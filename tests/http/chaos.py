@@ -17,12 +17,12 @@ import msgspec
 from openai import APIStatusError, AsyncOpenAI
 from tests.providers.a1111 import fake_pictures as pictures
 from tests.providers.a1111.fake import FakeA1111
-from tests.providers.a1111.fake_jobs import Job
 
 from imagerouter.provider import Status
 from imagerouter.testing import FakeProvider, Response
 
-_LISTENING = "0A"
+LISTENING = "0A"
+"""In Linux' table of sockets."""
 
 PAGE = b"<!DOCTYPE html><html><body><h1>It works!</h1></body></html>"
 NO_PICTURE = base64.b64encode(b"this is no picture, whatever it is called").decode()
@@ -55,7 +55,7 @@ class Backend(FakeA1111):
 
     async def die(self) -> None:
         """In the middle of a job."""
-        await self.held()
+        await self.step()
         await self.abort()
 
     def babble(self, *answers: Response) -> None:
@@ -147,15 +147,10 @@ def crowd(sdk: AsyncOpenAI, count: int, first: int = 0) -> list[asyncio.Task[Rep
     return [asyncio.create_task(Wish(number).sent(sdk)) for number in range(first, first + count)]
 
 
-def finished(backends: Iterable[FakeA1111]) -> list[Job]:
-    """The jobs that were drawn to their end."""
-    return [job for backend in backends for job in backend.jobs if job.status == "done" and not job.foreign]
-
-
 def drawn(backends: Iterable[FakeA1111]) -> dict[tuple[str, int], list[str]]:
     """The files of all pictures that were drawn to their end, by prompt and seed."""
     found: dict[tuple[str, int], list[str]] = {}
-    for job in finished(backends):
+    for job in (job for backend in backends for job in backend.jobs if job.status == "done"):
         first = job.params["seed"]
         for seed, (picture, text) in enumerate(zip(job.pictures, job.texts, strict=True), first):
             found.setdefault((job.params["prompt"], seed), []).append(pictures.encode(picture, "png", text))
@@ -174,15 +169,17 @@ async def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
             await asyncio.sleep(0.005)
 
 
-def connections() -> list[str]:
-    """The TCP connections that this process has open, at either end, closed by the other one or not."""
-    mine = {f"socket:[{row[9]}]": f"{row[1]} {row[2]}" for row in _sockets() if row[3] != _LISTENING}
-    found = []
+def connections() -> set[str]:
+    """The TCP connections that this process has open, at either end, closed by the other one or not.
+
+    As Linux tells it; elsewhere none.
+    """
+    table = Path("/proc/self/net/tcp")
+    mine: set[str] = set()
+    if not table.exists():
+        return mine
     for number in os.listdir("/proc/self/fd"):
         with contextlib.suppress(FileNotFoundError):  # the one that was used to list them
-            found.append(os.readlink(f"/proc/self/fd/{number}"))
-    return [mine[name] for name in found if name in mine]
-
-
-def _sockets() -> list[list[str]]:
-    return [line.split() for line in Path("/proc/self/net/tcp").read_text().splitlines()[1:]]
+            mine.add(os.readlink(f"/proc/self/fd/{number}"))
+    rows = [line.split() for line in table.read_text().splitlines()[1:]]
+    return {f"{row[1]} {row[2]}" for row in rows if row[3] != LISTENING and f"socket:[{row[9]}]" in mine}

@@ -45,6 +45,8 @@ class Defective(FakeProvider):
             await asyncio.Event().wait()
         if self.mode == "is cancelled at the start":
             raise asyncio.CancelledError
+        if self.mode == "exits at the start":
+            raise SystemExit
         await super().start()
 
     async def models(self) -> list[Model]:

@@ -17,8 +17,8 @@ from imagerouter.errors import (
     ProviderResponseError,
     ProviderUnavailableError,
 )
+from imagerouter.fleet.watch import WATCH_SECONDS
 from imagerouter.testing import FakeProvider
-from imagerouter.watch import WATCH_SECONDS
 
 FAKE = "{type: 'imagerouter.testing:FakeProvider', models: [x, y], memory: 2, concurrency: 3"
 TWO = f"providers:\n  bad: {FAKE}}}\n  good: {FAKE}}}\nlimits: {{retries: 0}}\n"
@@ -44,7 +44,7 @@ class Clock:
 
 @pytest.fixture
 async def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    monkeypatch.setattr("imagerouter.watch.LOOK_SECONDS", 0)
+    monkeypatch.setattr("imagerouter.fleet.watch.LOOK_SECONDS", 0)
     return Clock(monkeypatch)
 
 
@@ -178,7 +178,7 @@ async def test_jobs_that_fail_together_when_a_provider_goes_away_count_once(star
 async def test_a_provider_that_hangs_is_taken_out_by_the_first_job_that_times_out(
     start: Any, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("imagerouter.watch.ANSWER_SECONDS", 0.01)
+    monkeypatch.setattr("imagerouter.fleet.watch.ANSWER_SECONDS", 0.01)
     running = await start(TWO.replace("concurrency: 3", "concurrency: 3, timeout: 0.05", 1))
     bad = running.fake("bad")
     bad.gated = True
@@ -262,7 +262,7 @@ async def test_a_missing_checkpoint_does_not_condemn_the_server(
 async def test_a_model_that_is_gone_is_looked_for_at_once_and_no_longer_offered(
     start: Any, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("imagerouter.member.LIST_SECONDS", 3600)
+    monkeypatch.setattr("imagerouter.fleet.member.LIST_SECONDS", 3600)
     running = await start(ALONE + "breaker: {cooldown: 1h, longest: 1h}\n")
     bad, fleet = running.fake("bad"), running.engine.fleet
     break_model(bad, monkeypatch, {"x": ModelNotFoundError("no such file")})

@@ -34,6 +34,7 @@ async def test_nonsense_from_a_provider_is_a_failed_attempt_and_the_next_one_dra
 
 MODES = [
     "is cancelled at the start",
+    "exits at the start",
     "has nameless models",
     "has models of no encoding",
     "has empty names",
@@ -50,7 +51,7 @@ async def test_a_provider_that_never_gets_ready_leaves_the_others_alone(start: A
 
 
 async def test_a_provider_that_hangs_at_the_start_is_given_up(start: Any, monkeypatch: Any) -> None:
-    monkeypatch.setattr("imagerouter.watch.START_SECONDS", 0.05)
+    monkeypatch.setattr("imagerouter.fleet.watch.START_SECONDS", 0.05)
     running = await start(fleet("hangs at the start"))
     assert (await running.draw(model="nobody")).status_code == 404
     assert (await running.draw()).status_code == 200

@@ -36,8 +36,8 @@ MANY = 50
 @pytest.fixture(autouse=True)
 def watchful(monkeypatch: pytest.MonkeyPatch) -> None:
     """A provider is looked at all the time."""
-    monkeypatch.setattr("imagerouter.watch.WATCH_SECONDS", 0.02)
-    monkeypatch.setattr("imagerouter.watch.LOOK_SECONDS", 0.0)
+    monkeypatch.setattr("imagerouter.fleet.watch.WATCH_SECONDS", 0.02)
+    monkeypatch.setattr("imagerouter.fleet.watch.LOOK_SECONDS", 0.0)
     monkeypatch.setattr(comfy_drawing, "FORGET_SECONDS", 0.0)
 
 
@@ -243,13 +243,12 @@ async def pair(request: pytest.FixtureRequest, start: Any) -> AsyncIterator[tupl
 
 async def occupied(running: Any, desks: dict[str, Any], *names: str) -> dict[str, list[Any]]:
     """Somebody else has one job running and one waiting on those, and the router knows of them."""
-    owners: dict[str, list[Any]] = {name: [] for name in names}
-    for count in (1, 2):
-        for name in names:
-            desks[name].fake.hold()
-            owners[name].append(await desks[name].fake.foreign_job())
-            await desks[name].held()
-        await seen(running, **{name: count * (name in names) for name in desks})
+    owners = {}
+    for name in names:
+        desks[name].fake.hold()
+        owners[name] = [await desks[name].fake.foreign_job() for _ in range(2)]
+        await desks[name].held()
+    await seen(running, **{name: 2 * (name in names) for name in desks})
     return owners
 
 

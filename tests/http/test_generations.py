@@ -12,6 +12,8 @@ import pybase64
 import pytest
 from PIL import Image as Pillow
 
+HEAD = 65536 * 4 // 3 + 4
+"""Characters of base64 that hold the texts of any picture file."""
 TWO_FAKES = """
 providers:
   one: {type: 'imagerouter.testing:FakeProvider', fail: FAIL}
@@ -133,7 +135,10 @@ async def test_an_input_picture_makes_it_an_edit_and_a_mask_makes_it_an_inpainti
 async def test_a_url_comes_only_when_asked_for(running: Any) -> None:
     datum = (await running.draw(response_format="url")).json()["data"][0]
     assert "b64_json" not in datum
-    assert datum["url"].startswith("data:image/png;base64,")
+    assert datum["url"].startswith(f"{running.server.url}/v1/files/")
+    fetched = await running.http.get(datum["url"])
+    assert fetched.headers["content-type"] == "image/png"
+    assert Pillow.open(BytesIO(fetched.content)).size == (64, 64)
 
 
 async def test_base64_of_a_provider_is_passed_through_undecoded(start: Any, monkeypatch: Any) -> None:
@@ -147,7 +152,7 @@ async def test_base64_of_a_provider_is_passed_through_undecoded(start: Any, monk
     )
     answer = (await running.draw(size="512x512")).json()
     assert picture(answer["data"][0]["b64_json"]).size == (512, 512)
-    assert max(decoded) <= 32
+    assert max(decoded) <= HEAD, "a picture is no more than looked at"
 
 
 async def test_raw_bytes_are_encoded_once(running: Any, monkeypatch: Any) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from imagerouter.dispatch import Dispatcher
+from imagerouter.dispatching.dispatcher import Dispatcher
 from imagerouter.errors import InvalidParameterError
 
 GATED = "{type: 'imagerouter.testing:FakeProvider', gated: true}"
@@ -42,9 +42,10 @@ async def settle() -> None:
 
 
 def attempts(reply: Any) -> list[tuple[str, bool]]:
+    """Those that came to an end, each with whether it went well."""
     answer = reply.json()
     told = answer["error"] if "error" in answer else answer["imagerouter"]
-    return [(attempt["provider"], attempt["ok"]) for attempt in told["attempts"]]
+    return [(each["provider"], each["ok"]) for each in told["attempts"] if each.get("code") != "cancelled"]
 
 
 async def idle(running: Any) -> None:
@@ -87,6 +88,14 @@ async def test_the_first_attempt_wins_if_it_is_done_first(begin: Any) -> None:
     assert attempts(await request) == [("a", True)]
     assert len(running.fake("b").cancelled) == 1
     await idle(running)
+
+
+async def test_the_reply_tells_of_the_attempt_that_was_not_needed(begin: Any) -> None:
+    running, request = await begin(fleet("a", "b") + HEDGED)
+    await running.fake("b").held()
+    running.fake("b").release()
+    told = (await request).json()["imagerouter"]["attempts"]
+    assert sorted((each["provider"], each.get("code")) for each in told) == [("a", "cancelled"), ("b", None)]
 
 
 async def test_the_loser_does_not_count_as_a_failure_of_its_provider(begin: Any) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import openai
 import pytest
 
-from imagerouter import fleet, member, watch
+from imagerouter.fleet import fleet, member, watch
 from imagerouter.provider import Model
 
 sys.path.append(str(Path(__file__).parent))  # where `sized` is

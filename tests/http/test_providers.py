@@ -116,6 +116,14 @@ async def test_the_last_error_is_told_with_its_age(start: Any) -> None:
     assert (one["state"], one["breaker"]["failures"]) == ("ready", 1)
 
 
+async def test_a_model_that_failed_once_still_gets_jobs_and_nobody_says_otherwise(start: Any) -> None:
+    running = await start(TWO)
+    running.fake("one").fail_with(GenerationError("not enough of it"), times=1)
+    await running.draw(model="B")
+    (target,) = (await seen(running))["targets"]
+    assert (target["state"], target["failures"], target["reason"]) == ("closed", 1, "failed: not enough of it")
+
+
 async def test_a_model_that_keeps_failing_is_named_and_the_others_go_on(start: Any) -> None:
     running = await start(TWO + "breaker: {failures: 2, cooldown: 60}")
     running.fake("one").fail_with(lambda: GenerationError("not enough of it"), times=2)

@@ -10,8 +10,8 @@ import pytest
 from imagerouter.app import reload as reloading
 from imagerouter.app.reload import FileSource
 from imagerouter.app.server import listening
+from imagerouter.config.loader import load_text
 from imagerouter.errors import ConfigError
-from imagerouter.loader import load_text
 
 ROOT = {"authorization": "Bearer root-secret"}
 FAKE = "type: 'imagerouter.testing:FakeProvider'"

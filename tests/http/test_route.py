@@ -221,3 +221,14 @@ async def test_nobody_asks_without_a_key_and_nobody_learns_one(start: Any) -> No
     answer: httpx.Response = await running.http.post("/v1/route", json={}, headers=hers)
     assert answer.json()["targets"][0]["target"] == "two/fake"
     assert "s3cret" not in answer.text
+
+
+async def test_a_rule_for_a_name_holds_however_that_name_is_asked_for_and_for_no_other_one(start: Any) -> None:
+    running = await start(
+        f"providers: {{one: {{{FAKE}, models: [a, b]}}}}\nmodels: {{a: {{aliases: [short]}}}}\n"
+        "rules: [{name: r, when: {model: short}, set: {steps: 2}}]\n"
+    )
+    for asked in ({"model": "short"}, {"model": "short:floor"}, {"models": ["short"]}):
+        assert (await route(running, **asked))["targets"][0]["rules"] == ["r"], asked
+    (fallback,) = (await route(running, model="short", models=["b"]))["fallbacks"]
+    assert (fallback["model"], fallback["targets"][0]["rules"]) == ("b", [])

@@ -11,7 +11,7 @@ import openai
 import pytest
 
 from imagerouter.app.server import listening
-from imagerouter.loader import load_text
+from imagerouter.config.loader import load_text
 from imagerouter.testing import FakeProvider
 
 GATED = "providers: {fake: {type: 'imagerouter.testing:FakeProvider', gated: true}}\n"
@@ -76,11 +76,11 @@ async def test_a_host_header_that_is_no_ascii_is_a_400_like_any_other(running: A
     assert set(json.loads(answer.partition(b"\r\n\r\n")[2])["error"]) == {"message", "type", "param", "code"}
 
 
-async def test_a_form_is_answered_with_what_is_expected_instead(running: Any) -> None:
-    reply = await running.http.post(PATH, data={"prompt": "x"}, files={"image": b"x"})
+async def test_a_body_that_is_neither_json_nor_a_form_is_answered_with_what_is_expected_instead(running: Any) -> None:
+    reply = await running.http.post(PATH, content=b"prompt=x", headers={"content-type": "text/plain"})
     assert reply.status_code == 400
-    assert "JSON body is expected" in reply.json()["error"]["message"]
-    assert "`multipart/form-data`" in reply.json()["error"]["message"]
+    assert "JSON or a form (`multipart/form-data`) is expected" in reply.json()["error"]["message"]
+    assert "`text/plain`" in reply.json()["error"]["message"]
 
 
 async def test_a_compressed_body_is_refused_by_name(running: Any) -> None:

@@ -27,7 +27,7 @@ from openai import AsyncOpenAI
 
 from imagerouter import Image, ImageRouterError
 from imagerouter.app.server import listening
-from imagerouter.loader import load_text
+from imagerouter.config.loader import load_text
 from imagerouter.testing import decode
 from imagerouter_a1111.api import Api
 from imagerouter_a1111.config import A1111Config

@@ -26,4 +26,5 @@ async def need_key(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteH
 
 
 def _is_open(path: str) -> bool:
-    return path in ("/", "/docs") or path.startswith(("/health/", "/docs/"))
+    # Links to stored pictures are signed.
+    return path in ("/", "/docs") or path.startswith(("/health/", "/docs/", "/v1/files/", "/files/"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from contextlib import aclosing, suppress
 from dataclasses import replace
 from typing import Any, ClassVar
@@ -11,8 +12,11 @@ from litestar import Request
 from litestar.connection import ASGIConnection
 
 from imagerouter.config import Limits
+from imagerouter.engine import Engine
 from imagerouter.errors import InvalidRequestError, RequestTooLargeError
-from imagerouter.openai import Call, parse
+from imagerouter.openai import Call, Door, decode
+from imagerouter.openai.multipart import Form, read_form
+from imagerouter.types import Image
 
 DISCARD_SECONDS = 10.0
 DISCARD_TIMES = 4
@@ -26,24 +30,54 @@ class UnsupportedEncodingError(InvalidRequestError):
     code: ClassVar[str | None] = "unsupported_content_encoding"
 
 
-async def read_call(request: Request[Any, Any, Any], limits: Limits, *, prompt: str | None = None) -> Call:
-    """The call in the request's body, and who sent it. Raises only subclasses of `InvalidRequestError`.
+async def read_call(request: Request[Any, Any, Any], engine: Engine, door: Door) -> Call:
+    """The call in the request's body, and who sent it. Raises only subclasses of `InvalidRequestError`."""
+    fields, pictures = await read_fields(request, engine.config.limits)
+    call = await engine.understand(fields, door=door, pictures=pictures)
+    return replace(call, job=replace(call.job, origin=request.state.origin))
 
-    :param prompt: what a body without one gets; by default it has to have one.
-    """
-    raw = await _read(request, limits.max_body)
+
+async def read_fields(request: Request[Any, Any, Any], limits: Limits) -> tuple[dict[str, Any], dict[str, Image]]:
+    """What a body of JSON, or a form, says, and the files of a form by the keys that stand for them."""
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
     if encoding not in ("", "identity"):
-        raise UnsupportedEncodingError(f"The body must be plain JSON; `content-encoding: {encoding[:50]}` is not read")
+        await discard(request, limits.max_body)
+        raise UnsupportedEncodingError(f"The body must be plain; `content-encoding: {encoding[:50]}` is not read")
+    kind = request.headers.get("content-type", "")
+    if kind.lower().lstrip().startswith("multipart/"):
+        form = await _read_form(request, kind, limits)
+        names = {"images": form.images_as}
+        return {names.get(name, name): value for name, value in form.fields.items()}, form.pictures
+    raw = await _read(request, limits.max_body)
     try:
-        call = parse(raw, limits, prompt=prompt)
-        return replace(call, job=replace(call.job, origin=request.state.origin))
+        return decode(raw), {}
     except InvalidRequestError as error:
-        kind = request.headers.get("content-type", "").split(";")[0].strip()
+        kind = kind.split(";")[0].strip()
         # Good JSON is taken whatever it is called: the type only helps to explain what can't be read.
         if type(error) is not InvalidRequestError or not kind or "json" in kind.lower():
             raise
-        raise InvalidRequestError(f"A JSON body is expected, and this one is `{kind[:100]}`. {error.message}") from None
+        raise InvalidRequestError(
+            f"JSON or a form (`multipart/form-data`) is expected, and this body is `{kind[:100]}`. {error.message}"
+        ) from None
+
+
+async def _read_form(request: Request[Any, Any, Any], kind: str, limits: Limits) -> Form:
+    is_over, received = False, 0
+
+    async def pieces() -> AsyncIterator[bytes]:
+        nonlocal is_over, received
+        async with aclosing(request.stream()) as stream:
+            async for piece in stream:
+                received += len(piece)
+                yield piece
+        is_over = True
+
+    try:
+        return await read_form(pieces(), kind, limits)
+    except InvalidRequestError:
+        if not is_over and received != request.content_length:
+            await discard(request, limits.max_body)
+        raise
 
 
 async def _read(request: Request[Any, Any, Any], limit: int) -> bytes:

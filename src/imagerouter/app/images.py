@@ -1,4 +1,4 @@
-"""``POST /v1/images/generations``."""
+"""``POST /v1/images/generations``, ``…/edits`` and ``…/variations``."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from litestar.response import Stream
 
 from imagerouter.app.body import read_call
 from imagerouter.app.errors import ShuttingDownError, answer
-from imagerouter.app.openapi import GenerationOperation
+from imagerouter.app.files import base_url, publish
+from imagerouter.app.openapi import EditOperation, GenerationOperation, VariationOperation
 from imagerouter.engine import Engine
 from imagerouter.errors import ImageRouterError
-from imagerouter.openai import Call, response
+from imagerouter.jobs import Outcome
+from imagerouter.openai import Call, Door, response
 
 T = TypeVar("T")
 
@@ -37,8 +39,34 @@ class ClientGoneError(Exception):
     tags=["images"],
 )
 async def generations(request: Request[Any, Any, Any]) -> Response[Any]:
+    return await _answered(request, Door.GENERATION)
+
+
+@post(
+    "/images/edits",
+    status_code=200,
+    operation_class=EditOperation,
+    summary="Draw pictures from pictures and a text",
+    tags=["images"],
+)
+async def edits(request: Request[Any, Any, Any]) -> Response[Any]:
+    return await _answered(request, Door.EDIT)
+
+
+@post(
+    "/images/variations",
+    status_code=200,
+    operation_class=VariationOperation,
+    summary="Draw pictures like another one",
+    tags=["images"],
+)
+async def variations(request: Request[Any, Any, Any]) -> Response[Any]:
+    return await _answered(request, Door.VARIATION)
+
+
+async def _answered(request: Request[Any, Any, Any], door: Door) -> Response[Any]:
     engine: Engine = request.app.state.engine
-    call = await read_call(request, engine.config.limits)
+    call = await read_call(request, engine, door)
     if request.app.state.draining:
         raise ShuttingDownError
     headers = {"x-imagerouter-job": call.job.id}
@@ -53,11 +81,17 @@ async def generations(request: Request[Any, Any, Any]) -> Response[Any]:
     except ImageRouterError as error:
         return answer(error, headers)
     headers["x-imagerouter-provider"] = outcome.target.provider
+    urls = await _published(request, outcome) if call.delivery.as_url else []
     return Response(
-        await asyncio.to_thread(response.body, outcome, call.delivery),
+        await asyncio.to_thread(response.body, outcome, call.delivery, urls),
         media_type="application/json",
         headers=headers,
     )
+
+
+async def _published(request: Request[Any, Any, Any], outcome: Outcome) -> list[str | None]:
+    state = request.app.state
+    return await publish(state.storage(), outcome.images, base_url(request, state.engine.config.server.public_url))
 
 
 def _event_stream(request: Request[Any, Any, Any], call: Call, headers: dict[str, str]) -> Stream:

@@ -9,7 +9,6 @@ from typing import Any, cast
 from litestar import Request, Response, get
 from litestar.enums import ScopeType
 from litestar.middleware import ASGIMiddleware
-from litestar.plugins.prometheus import PrometheusController
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics
 from prometheus_client.exposition import choose_encoder
@@ -21,16 +20,11 @@ from imagerouter.metrics import LONG
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
-class Exposition(PrometheusController):
-    """Litestar's controller, for the registry of the application's engine instead of the process's only one."""
-
-    include_in_schema = False
-
-    @get()
-    async def get(self, request: Request[Any, Any, Any]) -> Response[bytes]:
-        engine: Engine = request.app.state.engine
-        encode, media_type = choose_encoder(request.headers.get("accept", ""))
-        return Response(encode(engine.metrics.registry), media_type=media_type)
+@get("/metrics", include_in_schema=False)
+async def exposition(request: Request[Any, Any, Any]) -> Response[bytes]:
+    engine: Engine = request.app.state.engine
+    encode, media_type = choose_encoder(request.headers.get("accept", ""))
+    return Response(encode(engine.metrics.registry), media_type=media_type)
 
 
 class HttpMetrics(ASGIMiddleware):

@@ -73,6 +73,8 @@ _ERROR = RawSchema(
         },
     }
 )
+_FILE = {"type": "string", "format": "binary"}
+_FILES = {"oneOf": [_FILE, {"type": "array", "items": _FILE, "maxItems": 16}]}
 _DATUM = {
     "type": "object",
     "properties": {
@@ -103,8 +105,7 @@ class GenerationOperation(Operation):
     """Litestar's operation with the request body and the answers filled in."""
 
     def __post_init__(self) -> None:
-        body = OpenAPIMediaType(schema=RawSchema(generation_schema()))
-        self.request_body = RequestBody({"application/json": body}, required=True)
+        self.request_body = RequestBody(self._bodies(generation_schema()), required=True)
         done = {
             "application/json": OpenAPIMediaType(schema=_ANSWER),
             "text/event-stream": OpenAPIMediaType(schema=Schema(description="With `stream: true`")),
@@ -113,3 +114,36 @@ class GenerationOperation(Operation):
         for status, description in _ERRORS.items():
             content = {"application/json": OpenAPIMediaType(schema=_ERROR)}
             self.responses[status] = OpenAPIResponse(description, content=content)
+
+    def _bodies(self, schema: dict[str, Any]) -> dict[str, OpenAPIMediaType]:
+        return {"application/json": OpenAPIMediaType(schema=RawSchema(schema))}
+
+
+@dataclass
+class EditOperation(GenerationOperation):
+    """The same, with a picture at least, also as a form."""
+
+    def _bodies(self, schema: dict[str, Any]) -> dict[str, OpenAPIMediaType]:
+        return {
+            "application/json": OpenAPIMediaType(schema=RawSchema({**schema, "required": self._required("images")})),
+            "multipart/form-data": OpenAPIMediaType(
+                schema=RawSchema(
+                    {
+                        **schema,
+                        "properties": {**schema["properties"], "image": _FILES, "mask": _FILE},
+                        "required": self._required("image"),
+                    }
+                )
+            ),
+        }
+
+    def _required(self, picture: str) -> list[str]:
+        return [picture, "prompt"]
+
+
+@dataclass
+class VariationOperation(EditOperation):
+    """The same, without the need of a text."""
+
+    def _required(self, picture: str) -> list[str]:
+        return [picture]

@@ -6,7 +6,7 @@ from typing import Any
 
 from litestar import Request, get
 
-from imagerouter.overview import overview
+from imagerouter.fleet.overview import overview
 
 
 @get("/providers", summary="What every provider is doing", tags=["routing"])

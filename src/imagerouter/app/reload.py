@@ -18,9 +18,9 @@ from litestar import Litestar, Request, post
 from imagerouter.app.errors import ShuttingDownError
 from imagerouter.auth import require_admin
 from imagerouter.config import Config, ProviderEntry
+from imagerouter.config.loader import discover, find, load
 from imagerouter.engine import Reloaded
 from imagerouter.errors import ConfigError, ImageRouterError, InvalidRequestError
-from imagerouter.loader import discover, find, load
 
 log = structlog.get_logger(__name__)
 

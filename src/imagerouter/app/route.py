@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from litestar import Request, post
 from litestar.openapi.spec import OpenAPIMediaType, Operation, RequestBody
 
-from imagerouter.app.body import read_call
+from imagerouter.app.body import read_fields
 from imagerouter.app.openapi import RawSchema, generation_schema
 from imagerouter.engine import Engine
-from imagerouter.explain import NO_PROMPT, explained
+from imagerouter.routing.explain import explained, question
 
 
 @dataclass
@@ -32,5 +32,5 @@ class RouteOperation(Operation):
 )
 async def route(request: Request[Any, Any, Any]) -> dict[str, Any]:
     engine: Engine = request.app.state.engine
-    call = await read_call(request, engine.config.limits, prompt=NO_PROMPT)
-    return explained(engine, call.job)
+    job = question(engine, *await read_fields(request, engine.config.limits))
+    return explained(engine, replace(job, origin=request.state.origin))

@@ -12,7 +12,7 @@ import structlog
 from granian.server.embed import Server as Granian
 from litestar import Litestar
 
-from imagerouter.fleet import CLOSE_SECONDS
+from imagerouter.fleet.fleet import CLOSE_SECONDS
 
 log = structlog.get_logger(__name__)
 

@@ -15,10 +15,11 @@ from litestar.openapi.plugins import ScalarRenderPlugin
 from imagerouter import __version__
 from imagerouter.app.access import need_key
 from imagerouter.app.errors import HANDLERS
+from imagerouter.app.files import read_file
 from imagerouter.app.health import live, ready, root
-from imagerouter.app.images import generations
+from imagerouter.app.images import edits, generations, variations
 from imagerouter.app.in_flight import InFlight
-from imagerouter.app.metrics import Exposition, HttpMetrics
+from imagerouter.app.metrics import HttpMetrics, exposition
 from imagerouter.app.models import list_models, retrieve_model
 from imagerouter.app.providers import list_providers
 from imagerouter.app.reload import FileSource, Source, reload_config, unchanged
@@ -26,7 +27,11 @@ from imagerouter.app.request_id import RequestId, send_request_id
 from imagerouter.app.route import route
 from imagerouter.config import Config
 from imagerouter.engine import Engine
+from imagerouter.storage import Storage, swept
 from imagerouter.telemetry import configure
+
+IMAGES = (generations, edits, variations, read_file)
+API = (*IMAGES, list_models, retrieve_model, route, list_providers, reload_config)
 
 
 def create_app(
@@ -39,24 +44,12 @@ def create_app(
     """
     if config is None:
         source = source or FileSource()
-        # On a thread: uvicorn calls this function with its own loop already running.
-        with ThreadPoolExecutor(1) as thread:
-            config = thread.submit(asyncio.run, source()).result()
-        configure(config.server)
-    engine = Engine(config, costs_file=costs_file)
-
-    @asynccontextmanager
-    async def lifespan(app: Litestar) -> AsyncIterator[None]:
-        async with engine:
-            yield
-            app.state.served.set()
-
-    in_flight = InFlight()
-    api = [generations, route, list_models, retrieve_model, list_providers, reload_config]
+        config = _loaded(source)
+    engine, in_flight = Engine(config, costs_file=costs_file), InFlight()
     app = Litestar(
         # SDKs differ in whether their base URL ends in /v1, so both are served.
-        route_handlers=[Router("/v1", route_handlers=api), *api, live, ready, root, Exposition],
-        lifespan=[lifespan],
+        route_handlers=[Router("/v1", route_handlers=API), *API, live, ready, root, exposition],
+        lifespan=[_lifespan],
         guards=[need_key],
         exception_handlers=HANDLERS,
         middleware=[HttpMetrics(engine.metrics.registry), in_flight, RequestId()],
@@ -67,12 +60,44 @@ def create_app(
         logging_config=None,
     )
     app.state.engine = engine
+    app.state.storage = CurrentStorage(engine)
     app.state.source = source or unchanged(config)
     app.state.reloading = asyncio.Lock()
     app.state.in_flight = in_flight
     app.state.draining = False
     app.state.served = asyncio.Event()  # set when the last connection is closed and the providers are next
     return app
+
+
+@asynccontextmanager
+async def _lifespan(app: Litestar) -> AsyncIterator[None]:
+    state = app.state
+    async with state.engine, swept(state.storage):
+        yield
+        state.served.set()
+
+
+def _loaded(source: Source) -> Config:
+    # On a thread: uvicorn calls `create_app` with its own loop already running.
+    with ThreadPoolExecutor(1) as thread:
+        config: Config = thread.submit(asyncio.run, source()).result()
+    configure(config.server)
+    return config
+
+
+class CurrentStorage:
+    """The storage of the configuration that holds now."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._results = engine.config.results
+        self._storage = Storage.open(self._results)
+
+    def __call__(self) -> Storage:
+        if self._results != self._engine.config.results:
+            self._results = self._engine.config.results
+            self._storage = Storage.open(self._results)
+        return self._storage
 
 
 def openapi_config() -> OpenAPIConfig:

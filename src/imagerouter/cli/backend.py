@@ -14,10 +14,9 @@ import msgspec
 from imagerouter.cli.options import local_config
 from imagerouter.engine import Engine
 from imagerouter.errors import ConfigError, ImageRouterError
-from imagerouter.explain import NO_PROMPT, explained
 from imagerouter.http import make_client
-from imagerouter.openai import describe, interpret, response
-from imagerouter.overview import overview
+from imagerouter.openai import describe, response
+from imagerouter.routing.explain import explained, question
 
 KEY_VARIABLE = "IMAGEROUTER_API_KEY"
 SILENCE_SECONDS = 60.0
@@ -25,7 +24,7 @@ SILENCE_SECONDS = 60.0
 
 
 class Backend(Protocol):
-    """What `generate` and `models` need of either kind."""
+    """What the commands need that work with either kind."""
 
     def events(self, fields: dict[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
         """The payloads of a streamed call. A failure is raised."""
@@ -35,9 +34,6 @@ class Backend(Protocol):
 
     async def route(self, fields: dict[str, Any]) -> dict[str, Any]:
         """What would become of a call, as ``/v1/route`` tells it."""
-
-    async def providers(self) -> dict[str, Any]:
-        """The providers as ``/v1/providers`` lists them."""
 
 
 @asynccontextmanager
@@ -75,7 +71,7 @@ class Local:
         self._engine = engine
 
     async def events(self, fields: dict[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
-        call = interpret({**fields, "stream": True, "stream_progress": True}, self._engine.config.limits)
+        call = await self._engine.understand({**fields, "stream": True, "stream_progress": True})
         async with aclosing(self._engine.events(call)) as events:
             async for event in events:
                 for line in response.event(event).splitlines():
@@ -89,11 +85,7 @@ class Local:
         return plain
 
     async def route(self, fields: dict[str, Any]) -> dict[str, Any]:
-        call = interpret(fields, self._engine.config.limits, prompt=NO_PROMPT)
-        return explained(self._engine, call.job)
-
-    async def providers(self) -> dict[str, Any]:
-        return overview(self._engine)
+        return explained(self._engine, question(self._engine, fields))
 
 
 class Remote:
@@ -123,6 +115,7 @@ class Remote:
         return await self._ask("POST", "/route", "targets", fields)
 
     async def providers(self) -> dict[str, Any]:
+        """The providers as ``/v1/providers`` lists them."""
         return await self._ask("GET", "/providers", "data")
 
     async def reload(self) -> dict[str, Any]:

@@ -8,12 +8,12 @@ from pathlib import Path
 import click
 from rich.table import Table
 
-from imagerouter.catalogue import PublicModel
 from imagerouter.cli.options import local_config
 from imagerouter.cli.tables import new_table, show
 from imagerouter.config import Config
 from imagerouter.engine import Engine
-from imagerouter.member import Member
+from imagerouter.fleet.member import Member
+from imagerouter.routing.catalogue import PublicModel
 
 PATIENCE_SECONDS = 60.0
 """For the slowest provider to start."""

@@ -16,6 +16,6 @@ def schema() -> None:
 
     Editors use it when the file's first line is `# yaml-language-server: $schema=./schema.json`.
     """
-    from imagerouter.schema import render
+    from imagerouter.config.schema import render
 
     click.echo(render(), nl=False)

@@ -19,6 +19,8 @@ from imagerouter.cli.progress import Bars
 from imagerouter.errors import ImageRouterError
 
 IMAGE_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+_OPERATIONS_WITH = {"images": ("edit", "inpaint"), "mask": ("inpaint",)}
+"""The pictures that came with a request of these kinds."""
 
 
 def _lora(text: str) -> dict[str, Any]:
@@ -32,7 +34,7 @@ def _lora(text: str) -> dict[str, Any]:
 
 
 @click.command(epilog="Example: imagerouter generate 'a lighthouse at dusk' --steps 30 --seed 7 -o lighthouse.png")
-@click.argument("prompt")
+@click.argument("prompt", required=False)
 @click.option(
     "-o",
     "--output",
@@ -41,6 +43,14 @@ def _lora(text: str) -> dict[str, Any]:
     metavar="FILE",
     help="File to write, `-` for stdout; several pictures become FILE-1, FILE-2, …",
 )
+@click.option(
+    "--from",
+    "source",
+    type=IMAGE_FILE,
+    metavar="FILE",
+    help="Picture with an embedded request, to be drawn again; PROMPT and options count more.",
+)
+@click.option("--embed", is_flag=True, help="Write the request, prompt and seed included, into the file, for --from.")
 @click.option("-m", "--model", help="Model name from `imagerouter models`.")
 @click.option("-n", type=click.IntRange(1, 100), default=1, show_default=True, help="Number of pictures.")
 @click.option("--size", metavar="WxH", help="Pixels, such as 1024x1024.")
@@ -68,11 +78,16 @@ def _lora(text: str) -> dict[str, Any]:
     metavar="NAME[:WEIGHT]",
     help="LoRA to apply; may be given several times.",
 )
-@click.option("--output-format", type=click.Choice(["png", "jpeg", "webp"]), help="Default: by the file's suffix.")
+@click.option(
+    "--output-format", type=click.Choice(["png", "jpeg", "webp", "avif"]), help="Default: by the file's suffix."
+)
+@click.option("--output-compression", type=click.IntRange(0, 100), help="Quality of JPEG, WebP and AVIF.")
 @backend_options
 @json_option
 @click.pass_context
-def generate(context: click.Context, /, output: str, as_json: bool, **options: Any) -> None:
+def generate(
+    context: click.Context, /, output: str, as_json: bool, source: Path | None, embed: bool, **options: Any
+) -> None:
     """Draw pictures of PROMPT and save them.
 
     The work is done by the server that --server or IMAGEROUTER_URL names, or in this process without one.
@@ -82,8 +97,12 @@ def generate(context: click.Context, /, output: str, as_json: bool, **options: A
     destination = Output(output, options["n"])
     destination.check(explicit_format=options["output_format"], as_json=as_json)
     options["output_format"] = options["output_format"] or destination.format
+    fields = request_fields(options) | ({"metadata": "embed"} if embed else {})
+    defaults = defaults_from(source, fields) if source is not None else {}
+    if "prompt" not in fields | defaults:
+        raise click.MissingParameter(param_hint="'PROMPT'", param_type="argument")
     try:
-        pictures = asyncio.run(_draw(server, config, request_fields(options), hidden=as_json))
+        pictures = asyncio.run(_draw(server, config, defaults | fields, hidden=as_json))
     except asyncio.CancelledError:
         click.echo("Terminated", err=True)
         context.exit(143)
@@ -105,6 +124,27 @@ def request_fields(options: dict[str, Any]) -> dict[str, Any]:
     if "mask" in fields:
         fields["mask"] = _encoded(fields["mask"])
     return fields
+
+
+def defaults_from(source: Path, fields: dict[str, Any]) -> dict[str, Any]:
+    """What the request embedded in a picture says, as far as it goes with ``fields``."""
+    from imagerouter.embedding import FIELDS, read
+    from imagerouter.samplers import split
+
+    request = read(source.read_bytes())
+    if request is None:
+        reason = f"`{source}` has no embedded request; was it drawn with --embed, or `metadata: embed`?"
+        raise click.BadParameter(reason, param_hint="'--from'")
+    for needed, name in (("images", "--image"), ("mask", "--mask")):
+        if request.get("operation") in _OPERATIONS_WITH[needed] and needed not in fields:
+            raise click.UsageError(f"`{source}` was drawn from another picture, which isn't in it: give it with {name}")
+    defaults = {name: request[name] for name in FIELDS if name in request}
+    if fields.get("output_format", request.get("output_format")) == request.get("output_format"):
+        written = ("output_format", "output_compression")
+        defaults |= {name: request[name] for name in written if name in request}
+    if split(fields.get("sampler", ""))[1] is not None:  # the scheduler in "DPM++ 2M Karras"
+        defaults.pop("scheduler", None)
+    return defaults
 
 
 def _encoded(path: Path) -> str:

@@ -10,7 +10,7 @@ import click
 from click.core import ParameterSource
 
 from imagerouter.config import Config, Server
-from imagerouter.loader import resolve
+from imagerouter.config.loader import resolve
 from imagerouter.telemetry import configure
 
 F = TypeVar("F", bound=Callable[..., Any])

@@ -10,7 +10,7 @@ import click
 
 from imagerouter.errors import ImageRouterError
 
-FORMATS = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp"}
+FORMATS = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp", ".avif": "avif"}
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from imagerouter.cli.backend import Backend, connect
+from imagerouter.cli.backend import Remote, remote
 from imagerouter.cli.options import running_server_option
 from imagerouter.cli.tables import lasting, new_table, show
 from imagerouter.errors import ImageRouterError
@@ -48,7 +48,7 @@ def top(server: str, interval: float, once: bool) -> None:
 
 
 async def _print(server: str) -> None:
-    async with connect(server, None) as backend:
+    async with remote(server) as backend:
         answer = await backend.providers()
     show(_table(answer))
     click.echo(_totals(answer))
@@ -57,7 +57,7 @@ async def _print(server: str) -> None:
 async def _watch(server: str, interval: float) -> None:
     over = asyncio.Event()
     with Live(console=Console(highlight=False), screen=True, auto_refresh=False) as live, _ended_by_keys(over):
-        async with connect(server, None) as backend:
+        async with remote(server) as backend:
             ending = asyncio.create_task(over.wait())
             showing = asyncio.create_task(_show(backend, live, interval))
             done, _ = await asyncio.wait([ending, showing], return_when=asyncio.FIRST_COMPLETED)
@@ -67,7 +67,7 @@ async def _watch(server: str, interval: float) -> None:
                 showing.result()
 
 
-async def _show(backend: Backend, live: Live, interval: float) -> None:
+async def _show(backend: Remote, live: Live, interval: float) -> None:
     """Look and show, again and again. While the server is away, what was seen last stays."""
     answer: Fields | None = None
     while True:

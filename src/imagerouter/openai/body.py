@@ -75,7 +75,7 @@ class GenerationBody(msgspec.Struct, kw_only=True):
     size: Annotated[str, Meta(description="`WIDTHxHEIGHT` in pixels, like `1024x1024`, or `auto`")] | None = None
     quality: Literal["auto", "low", "medium", "high", "xhigh", "max", "standard", "hd"] | None = None
     background: Literal["auto", "transparent", "opaque"] | None = None
-    output_format: Literal["png", "jpeg", "jpg", "webp"] | None = None
+    output_format: Literal["png", "jpeg", "jpg", "webp", "avif"] | None = None
     output_compression: Annotated[int, Meta(ge=0, le=100, description="an integer from 0 to 100")] | None = None
     response_format: Literal["b64_json", "url", "base64"] | None = None
     stream: Annotated[bool, Meta(description="`true` or `false`")] = False
@@ -104,9 +104,17 @@ class GenerationBody(msgspec.Struct, kw_only=True):
     ) = None
     hires: Annotated[Hires, Meta(description="an object `{scale, steps, strength, upscaler}`")] | None = None
     images: (
-        Annotated[tuple[str, ...], Meta(max_length=16, description="up to 16 pictures as base64 or data URL")] | None
+        Annotated[tuple[str, ...], Meta(max_length=16, description="up to 16 pictures as base64, data URL or address")]
+        | None
     ) = None
-    mask: Annotated[str, Meta(description="a picture as base64 or data URL")] | None = None
+    mask: (
+        Annotated[
+            str, Meta(description="a picture as base64, data URL or address, or `image`: the first picture's own")
+        ]
+        | None
+    ) = None
+    mask_channel: Literal["alpha", "white"] | None = None
+    metadata: Literal["strip", "embed"] | None = None
     width: Annotated[int, Meta(ge=16, description="an integer of at least 16, in pixels")] | None = None
     height: Annotated[int, Meta(ge=16, description="an integer of at least 16, in pixels")] | None = None
     aspect_ratio: Annotated[str, Meta(description="a ratio like `16:9`, or `auto`")] | None = None

@@ -68,15 +68,15 @@ def strangers(name: str, value: Any) -> Iterator[str]:
                 yield f"{place}.{key}"
 
 
-_LORA_KEYS = {"path": "name", "lora_name": "name", "model": "name", "scale": "weight", "strength": "weight"}
+LORA_KEYS = {"path": "name", "lora_name": "name", "model": "name", "scale": "weight", "strength": "weight"}
 
 
 def shape(name: str, value: Any) -> Any:
     """Shapes that other dialects use: one picture or LoRA without a list, sizes and prices as text."""
     if name == "images":
-        return [_reference(item) for item in _listed(value)]
+        return [_reference(item, f"images[{index}]") for index, item in enumerate(_listed(value))]
     if name == "mask":
-        return _reference(value)
+        return _reference(value, name)
     if name == "loras":
         return [_lora(item, f"loras[{index}]") for index, item in enumerate(_listed(value))]
     if name in ("width", "height") and isinstance(value, str) and value.isdecimal() and len(value) < 7:
@@ -111,10 +111,13 @@ def _price(value: Any) -> Any:
     return float(value) if isinstance(value, str) and _PRICE.fullmatch(value) else value
 
 
-def _reference(item: Any) -> Any:
+def _reference(item: Any, place: str) -> Any:
     """``{"image_url": {"url": …}}`` in its three spellings → the URL or base64 itself."""
     while isinstance(item, dict):
         inner = next((item[key] for key in ("image_url", "url", "b64_json") if item.get(key) is not None), None)
+        if inner is None and "file_id" in item:
+            what = "files can't be uploaded here first; send the picture as base64, data URL or in a form"
+            raise InvalidParameterError(f"`{place}`: {what}", param=place)
         if inner is None:
             return item
         item = inner
@@ -129,7 +132,7 @@ def _lora(item: Any, place: str) -> Any:
     known: dict[str, Any] = {}
     origin: dict[str, str] = {}
     for key, value in _said(item).items():
-        name = _LORA_KEYS.get(key, key)
+        name = LORA_KEYS.get(key, key)
         if known.setdefault(name, value) != value:
             raise _contradiction(f"{place}.{origin[name]}", f"{place}.{key}")
         origin.setdefault(name, key)

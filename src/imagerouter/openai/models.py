@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from imagerouter.catalogue import PublicModel
 from imagerouter.jobs import Target
-from imagerouter.prices import FREE
-from imagerouter.routing import Snapshot
+from imagerouter.routing.catalogue import PublicModel
+from imagerouter.routing.planning import Snapshot
+from imagerouter.routing.prices import FREE
 
 
 def describe(model: PublicModel, snapshots: Mapping[str, Snapshot]) -> dict[str, Any]:

@@ -4,34 +4,54 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Any, Literal
 
 import msgspec
 
 from imagerouter.config import Limits
-from imagerouter.errors import InvalidParameterError, InvalidRequestError, UnknownParameterError
+from imagerouter.errors import ImageRouterError, InvalidParameterError, InvalidRequestError, UnknownParameterError
+from imagerouter.images import check_format
 from imagerouter.jobs import Job, Preferences
 from imagerouter.openai.body import IDLE, INERT, KEYS, GenerationBody, Sorting
 from imagerouter.openai.fields import canonical
-from imagerouter.openai.inputs import picture
+from imagerouter.openai.inputs import is_address, picture
 from imagerouter.openai.sizes import ratio_of, size_of
 from imagerouter.openai.values import PASSED_ON, convert, parameters_of
 from imagerouter.suggest import did_you_mean, shortened
+from imagerouter.types import Image
 
+NO_PROMPT = "-"
+"""Stands for the prompt where there needn't be one."""
 MOST_WARNINGS = 50
 """Keys without a meaning that a reply lists; each picture of a stream carries the list again."""
+
+
+VARIATION_STRENGTH = 0.6
+"""How far a variation goes from its picture, where the client doesn't say."""
+
+
+class Door(StrEnum):
+    """Which route a request came in by: the name that its events begin with."""
+
+    GENERATION = "image_generation"
+    EDIT = "image_edit"
+    VARIATION = "image_variation"
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
     """How the client wants its pictures handed over; nothing that a provider would see."""
 
+    door: Door = Door.GENERATION
     stream: bool = False
     progress: bool = False
     as_url: bool = False
     output_format: str | None = None
     compression: int | None = None
+    embed: bool | None = None
+    """Whether the files are to tell their request; ``None`` leaves that to the configuration."""
     warnings: tuple[str, ...] = ()
     """Keys of the request that have no effect, whoever serves it."""
 
@@ -42,21 +62,14 @@ class Call:
 
     job: Job
     delivery: Delivery = field(default_factory=Delivery)
+    mask_channel: Literal["alpha", "white"] | None = None
+    """What the mask says with; ``None`` leaves that to the mask."""
+    names: Mapping[str, str] = field(default_factory=dict)
+    """Of parameters that the client has called otherwise: canonical name → sent name."""
 
 
-def parse(raw: bytes, limits: Limits, *, prompt: str | None = None) -> Call:
-    """Read one JSON body. Raises only subclasses of `InvalidRequestError`.
-
-    :param prompt: what a body without one gets; by default it has to have one.
-    """
-    try:
-        return interpret(_decoded(raw), limits, prompt=prompt)
-    except RecursionError:
-        # Comparing and quoting values takes more of the stack than decoding them did.
-        raise InvalidRequestError("The body is nested too deeply") from None
-
-
-def _decoded(raw: bytes) -> dict[str, Any]:
+def decode(raw: bytes) -> dict[str, Any]:
+    """The fields of a JSON body. Raises only subclasses of `InvalidRequestError`."""
     try:
         fields = msgspec.json.decode(raw)
     except msgspec.ValidationError:
@@ -66,9 +79,15 @@ def _decoded(raw: bytes) -> dict[str, Any]:
         if re.search(rb"\\u[dD][89a-fA-F]", raw) and any(word in reason for word in ("truncated", "escape", "pair")):
             reason = "a `\\ud800` to `\\udfff` stands for half a character and needs its other half"
         raise InvalidRequestError(f"The body is not valid JSON: {reason}") from None
+    except RecursionError:
+        raise _too_deep() from None
     if not isinstance(fields, dict):
         raise InvalidRequestError("The body must be a JSON object")
     return fields
+
+
+def _too_deep() -> InvalidRequestError:
+    return InvalidRequestError("The body is nested too deeply")
 
 
 def _out_of_range(raw: bytes) -> InvalidRequestError:
@@ -82,22 +101,64 @@ def _out_of_range(raw: bytes) -> InvalidRequestError:
     return InvalidRequestError("The body holds a number that is out of range")
 
 
-def interpret(fields: Mapping[str, Any], limits: Limits, *, prompt: str | None = None) -> Call:
-    """The same from decoded fields, whatever they came from."""
-    known, unknown, origin = canonical(fields)
-    if prompt is not None:
-        known.setdefault("prompt", prompt)
+def addresses(fields: Mapping[str, Any]) -> dict[str, str]:
+    """The pictures that have to be fetched: parameter → address."""
     try:
-        return _understand(known, unknown, limits)
+        known, _, _ = canonical(fields)
+    except RecursionError:
+        raise _too_deep() from None
+    listed = known.get("images")
+    found = {f"images[{index}]": text for index, text in enumerate(listed if isinstance(listed, list) else [])}
+    found["mask"] = known.get("mask")
+    return {param: text for param, text in found.items() if isinstance(text, str) and is_address(text)}
+
+
+def interpret(
+    fields: Mapping[str, Any],
+    limits: Limits,
+    *,
+    door: Door = Door.GENERATION,
+    pictures: Mapping[str, Image] | None = None,
+    prompt: str | None = None,
+) -> Call:
+    """The call that a body's fields make. Raises only subclasses of `InvalidRequestError`.
+
+    :param pictures: those that came as files of a form, by the keys that stand for them, or that were fetched, by
+        their addresses.
+    :param prompt: what a body without one gets; by default it has to have one.
+    """
+    names: dict[str, str] = {}
+    try:
+        known, unknown, origin = canonical(fields)
+        names = {name: sent for name, sent in origin.items() if sent != name}
+        if prompt is not None:
+            known.setdefault("prompt", prompt)
+        return replace(_understand(known, unknown, limits, door, pictures or {}), names=names)
+    except RecursionError:
+        # Comparing and quoting values takes more of the stack than decoding them did.
+        raise _too_deep() from None
     except InvalidParameterError as error:
-        name = re.split(r"[.\[]", error.param or "", maxsplit=1)[0]
-        if (sent := origin.get(name, name)) != name:
-            raise InvalidParameterError(f"{error.message} (sent as `{sent}`)", param=sent) from None
-        raise
+        raise as_sent(error, names) from None
 
 
-def _understand(known: dict[str, Any], unknown: list[str], limits: Limits) -> Call:
+def as_sent(error: ImageRouterError, names: Mapping[str, str]) -> ImageRouterError:
+    """The same error, about the name by which the client called the parameter."""
+    name = re.split(r"[.\[]", error.param or "", maxsplit=1)[0]
+    if name in names:
+        error.param, error.message = names[name], f"{error.message} (sent as `{names[name]}`)"
+    return error
+
+
+def _understand(
+    known: dict[str, Any], unknown: list[str], limits: Limits, door: Door, pictures: Mapping[str, Image]
+) -> Call:
+    if door is not Door.GENERATION and not known.get("images"):
+        raise InvalidParameterError("Missing required parameter: `image`", param="image")
+    has_prompt = "prompt" in known
+    if door is Door.VARIATION:
+        known = {"prompt": NO_PROMPT, "strength": VARIATION_STRENGTH, **known}
     body = convert(known, limits)
+    check_format(body.output_format, body.background)
     unknown = [name for name in unknown if name not in INERT]
     idle = _without_effect(body, known)
     if body.strict and (unknown or idle):
@@ -105,14 +166,19 @@ def _understand(known: dict[str, Any], unknown: list[str], limits: Limits) -> Ca
     listed = [shortened(name) for name in unknown[:MOST_WARNINGS]]
     more = [f"… and {len(unknown) - MOST_WARNINGS} more"] if len(unknown) > MOST_WARNINGS else []
     delivery = Delivery(
+        door=door,
         stream=body.stream,
         progress=body.stream_progress,
         as_url=body.response_format == "url",
         output_format="jpeg" if body.output_format == "jpg" else body.output_format,
         compression=body.output_compression,
+        embed=None if body.metadata is None else body.metadata == "embed",
         warnings=(*listed, *more, *idle),
     )
-    return Call(_job(body, limits), delivery)
+    job = _job(body, limits, pictures)
+    if door is Door.VARIATION and not has_prompt:
+        job = replace(job, prompt="")
+    return Call(job, delivery, body.mask_channel)
 
 
 def _too_strict(unknown: list[str], idle: list[str]) -> UnknownParameterError:
@@ -127,6 +193,10 @@ def _without_effect(body: GenerationBody, known: dict[str, Any]) -> list[str]:
     idle = [name for name in IDLE if _at(name, known) is not None]
     if body.output_compression is not None and body.output_format in (None, "png"):
         idle.append("output_compression")
+    if body.mask_channel is not None and body.mask is None:
+        idle.append("mask_channel")
+    if body.stream and body.response_format == "url":
+        idle.append("response_format")
     return idle
 
 
@@ -142,18 +212,24 @@ def _preferences(body: GenerationBody) -> Preferences:
     return msgspec.structs.replace(sent, sort=sent.sort.by) if isinstance(sent.sort, Sorting) else sent
 
 
-def _job(body: GenerationBody, limits: Limits) -> Job:
+def _pictures(body: GenerationBody, pictures: Mapping[str, Image]) -> dict[str, Any]:
+    if body.mask is not None and not body.images:
+        raise InvalidParameterError("`mask` needs an input picture in `images`", param="mask")
+    if not body.images:
+        return {}
+    images = tuple(picture(text, f"images[{i}]", pictures) for i, text in enumerate(body.images))
+    if body.mask is None:
+        return {"images": images}
+    return {"images": images, "mask": images[0] if body.mask == "image" else picture(body.mask, "mask", pictures)}
+
+
+def _job(body: GenerationBody, limits: Limits, pictures: Mapping[str, Image]) -> Job:
     params = parameters_of({name: getattr(body, name) for name in PASSED_ON})
     size = size_of(body, limits)
     ratio = ratio_of(body, size)
     if size is not None:
         params.update(width=size[0], height=size[1])
-    if body.mask is not None and not body.images:
-        raise InvalidParameterError("`mask` needs an input picture in `images`", param="mask")
-    if body.images:
-        params["images"] = tuple(picture(text, f"images[{i}]") for i, text in enumerate(body.images))
-    if body.mask is not None:
-        params["mask"] = picture(body.mask, "mask")
+    params.update(_pictures(body, pictures))
     if body.seed is not None and body.seed >= 0:
         # Backends seed a 32-bit generator: larger seeds draw the picture of their low 32 bits.
         params["seed"] = body.seed % 2**32

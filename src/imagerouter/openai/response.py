@@ -7,7 +7,7 @@ once, since each family of clients rejects an object without its own.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -15,7 +15,7 @@ import msgspec
 from imagerouter.errors import ImageRouterError
 from imagerouter.images import dimensions
 from imagerouter.jobs import Outcome
-from imagerouter.openai.request import Delivery
+from imagerouter.openai.request import Delivery, Door
 from imagerouter.types import Image, Progress
 
 _encoder = msgspec.json.Encoder(enc_hook=lambda value: f"<{type(value).__name__}>")
@@ -38,8 +38,10 @@ def _format(image: Image) -> str:
     return image.media_type.removeprefix("image/")
 
 
-def body(outcome: Outcome, delivery: Delivery) -> bytes:
+def body(outcome: Outcome, delivery: Delivery, urls: Sequence[str | None] = ()) -> bytes:
     """The whole answer of a call without ``stream``.
+
+    :param urls: where the pictures are kept, if they are; a picture without one becomes a data URL.
 
     Put together from pieces rather than encoded as one object: each picture is copied once, into the result.
     """
@@ -49,25 +51,22 @@ def body(outcome: Outcome, delivery: Delivery) -> bytes:
         "output_format": _format(first),
         **_size(first),
         "usage": USAGE,
-        "imagerouter": report(outcome, delivery),
+        "imagerouter": report(outcome, delivery, ["response_format"] if None in urls else []),
     }
     pieces = [b'{"data":[']
     for index, image in enumerate(outcome.images):
-        about = _encoder.encode({"media_type": image.media_type, "seed": seed_of(outcome, index)})
-        opening = _url_opening(image) if delivery.as_url else b'"b64_json":"'
-        pieces += [b"," if index else b"", b"{", opening, image.b64, b'",', about[1:]]
+        about = _encoder.encode({"media_type": image.media_type, "seed": outcome.seed_of(index)})
+        pieces += [b"," if index else b"", b"{", *_where(image, delivery, urls[index] if urls else None), about[1:]]
     pieces += [b"],", _encoder.encode(rest)[1:]]
     return b"".join(pieces)
 
 
-def _url_opening(image: Image) -> bytes:
-    """A data URL: it needs no storage, and every client that was tested reads it."""
-    return b'"url":"data:' + image.media_type.encode() + b";base64,"
-
-
-def seed_of(outcome: Outcome, index: int) -> int:
-    seed = outcome.job.params_for(outcome.target).get("seed", outcome.job.seed)
-    return int((seed + index) % 2**32)
+def _where(image: Image, delivery: Delivery, url: str | None) -> list[bytes]:
+    if url is not None:
+        return [b'"url":', _encoder.encode(url), b","]
+    if delivery.as_url:
+        return [b'"url":"data:', image.media_type.encode(), b";base64,", image.b64, b'",']
+    return [b'"b64_json":"', image.b64, b'",']
 
 
 def _size(image: Image) -> dict[str, str]:
@@ -75,8 +74,11 @@ def _size(image: Image) -> dict[str, str]:
     return {"size": f"{size[0]}x{size[1]}"} if size else {}
 
 
-def report(outcome: Outcome, delivery: Delivery) -> dict[str, Any]:
-    """How the pictures came about: the ``imagerouter`` object of every answer."""
+def report(outcome: Outcome, delivery: Delivery, undone: Iterable[str] = ()) -> dict[str, Any]:
+    """How the pictures came about: the ``imagerouter`` object of every answer.
+
+    :param undone: parameters that turned out to have no effect when the answer was made.
+    """
     applied = {name: value for name, value in outcome.applied.items() if name not in ("images", "mask")}
     return {
         "id": outcome.job.id,
@@ -89,7 +91,7 @@ def report(outcome: Outcome, delivery: Delivery) -> dict[str, Any]:
         "render_ms": round(outcome.render_ms, 1),
         "overhead_ms": round(outcome.overhead_ms, 1),
         "applied": applied,
-        "ignored": sorted({*outcome.ignored, *delivery.warnings}),
+        "ignored": sorted({*outcome.ignored, *delivery.warnings, *undone}),
     }
 
 
@@ -112,21 +114,21 @@ def _picture_fields(image: Image, outcome_size: dict[str, str]) -> dict[str, Any
     }
 
 
-def partial(progress: Progress, number: int) -> dict[str, Any]:
-    """A preview on the way, as ``image_generation.partial_image``."""
+def partial(progress: Progress, number: int, door: Door) -> dict[str, Any]:
+    """A preview on the way, as ``image_generation.partial_image`` or ``image_edit.partial_image``."""
     assert progress.preview is not None
     return {
-        "type": "image_generation.partial_image",
+        "type": f"{door}.partial_image",
         "partial_image_index": number,
         "image_index": progress.image_index or 0,
         **_picture_fields(progress.preview, _size(progress.preview)),
     }
 
 
-def progressed(provider: str | None, progress: Progress) -> dict[str, Any]:
+def progressed(provider: str | None, progress: Progress, door: Door) -> dict[str, Any]:
     """A sign of life, only for clients that asked with ``stream_progress``."""
     return {
-        "type": "image_generation.progress",
+        "type": f"{door}.progress",
         "provider": provider,
         "stage": progress.stage,
         "step": progress.step,
@@ -137,12 +139,12 @@ def progressed(provider: str | None, progress: Progress) -> dict[str, Any]:
 
 
 def completed(outcome: Outcome, delivery: Delivery) -> Iterator[dict[str, Any]]:
-    """One ``image_generation.completed`` per image, in order."""
+    """One ``image_generation.completed`` or ``image_edit.completed`` per image, in order."""
     for index, image in enumerate(outcome.images):
         yield {
-            "type": "image_generation.completed",
+            "type": f"{delivery.door}.completed",
             "image_index": index,
-            "seed": seed_of(outcome, index),
+            "seed": outcome.seed_of(index),
             **_picture_fields(image, _size(image)),
             "usage": USAGE,
             "imagerouter": report(outcome, delivery),

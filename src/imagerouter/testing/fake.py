@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Any, ClassVar, Literal
 
 import msgspec
@@ -266,8 +267,8 @@ class FakeProvider(Provider[FakeConfig]):
     def _fingerprint(self, request: ImageRequest, index: int) -> bytes:
         honours_seed = "seed" in self.config.parameters
         applied = self._applied(request) | {"seed": request.seed_of(index) if honours_seed else 0}
-        pictures = [image.data for image in request.images] if "images" in self.config.parameters else []
-        mask = request.mask.data if request.mask and "mask" in self.config.parameters else None
+        pictures = [sha256(image.data).digest() for image in request.images if "images" in self.config.parameters]
+        mask = sha256(request.mask.data).digest() if request.mask and "mask" in self.config.parameters else None
         return msgspec.json.encode([request.model, request.prompt, applied, pictures, mask])
 
     def _fail_if_told(self, occasion: Occasion) -> None:

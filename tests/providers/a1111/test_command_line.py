@@ -13,7 +13,7 @@ import pytest
 from PIL import Image as Pillow
 from tests.providers.a1111.fake import FakeA1111
 
-from imagerouter.loader import discover
+from imagerouter.config.loader import discover
 from imagerouter_a1111 import A1111Provider
 
 Configured = Callable[..., Path]
