@@ -1,6 +1,9 @@
 import os
 import tempfile
 
+import structlog
+from hypothesis import settings
+
 # A ComfyUI or a web UI that happens to run on this machine must not be found by servers without a configuration.
 os.environ["COMFY_PORT"] = "9"
 os.environ["GRADIO_SERVER_PORT"] = "9"
@@ -8,3 +11,12 @@ os.environ["GRADIO_SERVER_PORT"] = "9"
 # Nor does a test write into the home folder of whoever runs it.
 _state = tempfile.TemporaryDirectory(prefix="imagerouter-state-")
 os.environ["XDG_STATE_HOME"] = os.environ["XDG_CACHE_HOME"] = _state.name
+
+# Drawing the local variables of a traceback takes longer than most tests.
+_plain = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
+structlog.configure(processors=[*structlog.get_config()["processors"][:-1], _plain])
+
+# The same examples in every run, and few of them; `HYPOTHESIS_PROFILE=thorough` looks for new ones.
+settings.register_profile("quick", max_examples=40, deadline=None, derandomize=True)
+settings.register_profile("thorough", max_examples=1000, deadline=None)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))

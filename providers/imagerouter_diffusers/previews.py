@@ -42,8 +42,11 @@ def map_for(pipeline: str, *, builtin: Map | None = None) -> Map | None:
 
 
 def wanted_steps(steps: int, previews: int) -> frozenset[int]:
-    """The steps (counted from 1) after which a preview is made, evenly spread, the last step left out."""
-    return frozenset(round(steps * (index + 1) / (previews + 1)) for index in range(previews)) - {0, steps}
+    """The steps (counted from 1) after which a preview is made, evenly spread, the last step left out.
+
+    Rounded up: one that comes before its part of the run is done isn't sent.
+    """
+    return frozenset(-(-steps * (index + 1) // (previews + 1)) for index in range(previews)) - {0, steps}
 
 
 def clean(scheduler: Any, output: Any, timestep: Any, sample: Any) -> Any:

@@ -90,10 +90,12 @@ class Engine:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self.fleet.aclose()
-        if self._costs_file is not None and self._saving is not None:
-            self._saving.cancel()
-            self._save(self._costs_file)
+        try:
+            await self.fleet.aclose()
+        finally:
+            if self._costs_file is not None and self._saving is not None:
+                self._saving.cancel()
+                self._save(self._costs_file)
 
     @property
     def config(self) -> Config:

@@ -13,9 +13,11 @@ from imagerouter.config import Server
 
 def configure(server: Server) -> None:
     """Set up structlog for the process. Logs go to stderr; stdout belongs to what commands print."""
-    console = server.log_format == "console" or (server.log_format == "auto" and sys.stderr.isatty())
+    has_terminal = sys.stderr.isatty()
+    console = server.log_format == "console" or (server.log_format == "auto" and has_terminal)
     renderers: list[Any] = (
-        [structlog.dev.ConsoleRenderer()]
+        # The default shows the local variables: keys and pictures among them, and drawing them holds up the server.
+        [structlog.dev.ConsoleRenderer(colors=has_terminal, exception_formatter=structlog.dev.plain_traceback)]
         if console
         else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     )

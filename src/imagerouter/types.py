@@ -183,6 +183,8 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     stage: str = "render"
     """``queue``, ``load`` or ``render``."""
     preview: Image | None = None
+    eta: float | None = None
+    """Expected seconds until the last image is there. The core sets it; adapters needn't."""
 
     @property
     def fraction(self) -> float:

@@ -21,5 +21,5 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-def listing(names: Iterable[str], none: str = "none") -> str:
-    return ", ".join(sorted(names)) or none
+def listing(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names)) or "none"

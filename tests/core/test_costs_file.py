@@ -1,5 +1,6 @@
 """Where a server keeps what it has learned."""
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from imagerouter.app.costs_file import costs_file
-from imagerouter.config import Server
+from imagerouter.config import Config, Server
+from imagerouter.engine import Engine
 
 
 def test_by_default_every_port_has_a_file_in_the_users_state_folder(tmp_path: Path, monkeypatch: Any) -> None:
@@ -39,3 +41,16 @@ def test_where_nothing_can_be_written_that_is_said_once_and_the_server_runs_with
         with capture_logs() as logs:
             assert costs_file(Server(costs_file=str(path))) is None
         assert [(entry["event"], entry["path"]) for entry in logs] == [("costs.not_kept", str(path))]
+
+
+async def test_what_was_learned_is_saved_even_where_stopping_is_cut_short(tmp_path: Path, monkeypatch: Any) -> None:
+    async def cut() -> None:
+        raise asyncio.CancelledError
+
+    path = tmp_path / "costs.json"
+    engine = Engine(Config(), costs_file=path)
+    monkeypatch.setattr(engine.fleet, "aclose", cut)
+    with pytest.raises(asyncio.CancelledError):
+        async with engine:
+            pass
+    assert path.is_file()

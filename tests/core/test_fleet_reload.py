@@ -14,7 +14,14 @@ from structlog.testing import capture_logs
 from imagerouter.config import Config
 from imagerouter.config.loader import load_text
 from imagerouter.engine import Engine
-from imagerouter.errors import ConfigError, GenerationError, ImageRouterError, ModelNotFoundError, NoProviderError
+from imagerouter.errors import (
+    ConfigError,
+    GenerationError,
+    ImageRouterError,
+    ModelNotFoundError,
+    NoProviderError,
+    ProviderUnavailableError,
+)
 from imagerouter.fleet.fleet import Changes
 from imagerouter.jobs import Job, Outcome
 from imagerouter.openai import Call
@@ -212,6 +219,14 @@ async def test_a_provider_that_cant_be_closed_is_gone_all_the_same(error: Any, m
         monkeypatch.setattr(fake(engine, "b"), "aclose", broken)
         await engine.fleet.reload(config(b=""))
         await until(lambda: "a" not in engine.scheduler.slots)
+
+
+async def test_a_provider_that_fails_to_list_its_models_when_somebody_asks_is_started_anew_at_once() -> None:
+    async with running(config(a="")) as engine:
+        fake(engine, "a").fail_with(ProviderUnavailableError("it has left"), on="models", times=1)
+        await engine.fleet.look_again()
+        async with asyncio.timeout(5):
+            await until(lambda: fake(engine, "a").started == 2 and engine.fleet.members["a"].ready)
 
 
 async def test_a_look_at_the_models_of_a_provider_that_goes_ends_with_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -133,6 +133,14 @@ async def test_after_a_reload_every_target_may_be_tried_again(clock: Clock) -> N
     assert await names(tried, [TWO]) == ["two"], "it is its first failure again"
 
 
+async def test_a_client_that_allows_no_fallbacks_may_get_another_target_after_a_reload(clock: Clock) -> None:
+    tried = begun(Preferences(allow_fallbacks=False))
+    tried.failed(ONE, AWAY, retries=1)
+    tried.goes_on(ONE)
+    tried.begin_anew()
+    assert await names(tried, [TWO]) == ["two"]
+
+
 def test_each_attempt_is_told_with_its_times_and_reason() -> None:
     tried = begun()
     tried.images = (2, 3)

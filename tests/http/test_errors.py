@@ -164,3 +164,9 @@ async def test_a_default_that_no_target_can_honour_is_not_the_clients_mistake(st
     assert (reply.status_code, reply.json()["error"]["param"]) == (503, None)
     assert "the server's configuration" in reply.json()["error"]["message"]
     assert (await running.draw(steps=3)).status_code == 200
+
+
+async def test_a_wrong_method_is_answered_with_the_right_ones(running: Any) -> None:
+    reply = await running.http.put("/v1/models")
+    assert reply.status_code == 405
+    assert "GET" in reply.headers["allow"]

@@ -209,8 +209,9 @@ async def test_it_stands_under_both_prefixes_and_in_the_documentation(running: A
     assert (await running.http.post("/route", json={})).status_code == 200
     document = (await running.http.get("/docs/openapi.json")).json()
     schema = document["paths"]["/v1/route"]["post"]["requestBody"]["content"]["application/json"]["schema"]
-    assert "prompt" in schema["properties"]
-    assert "required" not in schema
+    assert schema == {"$ref": "#/components/schemas/RouteBody"}
+    assert "prompt" in document["components"]["schemas"]["RouteBody"]["properties"]
+    assert document["components"]["schemas"]["RouteBody"]["required"] == []
 
 
 async def test_nobody_asks_without_a_key_and_nobody_learns_one(start: Any) -> None:

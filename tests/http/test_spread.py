@@ -149,6 +149,13 @@ async def test_what_a_rule_prefers_is_not_spread(warm: Any) -> None:
     assert parts(running) == {"b": 4}
 
 
+async def test_a_price_for_each_request_is_paid_once(warm: Any) -> None:
+    running = await warm(fleet("a", "b", a=having("price: {request: 0.04}"), b=having("price: {request: 0.04}")))
+    reply = await running.draw(n=4, provider={"max_price": {"request": 0.05}})
+    assert reply.status_code == 200
+    assert [*parts(running).values()] == [4]
+
+
 async def test_targets_of_a_later_tier_get_no_share(warm: Any) -> None:
     more = "models: {fox: {targets: [{provider: a, model: fake}, {provider: b, model: fake, order: 1}]}}\n"
     running = await warm(fleet("a", "b", more=more))

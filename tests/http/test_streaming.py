@@ -43,6 +43,24 @@ async def test_progress_comes_only_when_asked_for(running: Any) -> None:
     ]  # fmt: skip
 
 
+async def test_who_waits_is_told_its_place_and_everybody_how_long_it_will_take(start: Any) -> None:
+    running = await start("providers: {fake: {type: 'imagerouter.testing:FakeProvider', gated: true}}")
+    first = asyncio.create_task(running.draw())
+    await running.fake().held()
+    waiting = asyncio.create_task(stream(running, stream_progress=True))
+    while not running.engine.scheduler.waiting:
+        await asyncio.sleep(0)
+    running.fake().gated = False
+    running.fake().release()
+    events = await waiting
+    await first
+    queued = [event for event in events if event.type == "image_generation.queued"]
+    drawing = [event for event in events if event.type == "image_generation.progress"]
+    assert [(event.queue_position, event.provider) for event in queued] == [(0, None)]
+    assert all(event.eta >= 0 for event in [*queued, *drawing])
+    assert drawing[-1].eta == 0
+
+
 async def test_an_error_in_mid_stream_is_raised_by_the_sdk(running: Any) -> None:
     running.fake().fail_with(RuntimeError("boom"))
     with pytest.raises(openai.APIError) as caught:

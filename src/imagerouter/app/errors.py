@@ -77,7 +77,8 @@ def _http(request: Request[Any, Any, Any], error: HTTPException) -> Response[byt
         known = InvalidRequestError(error.detail)
     else:
         return _defect(request, error)
-    return answer(known)
+    # A wrong method is answered with those that are right.
+    return answer(known, error.headers)
 
 
 def _defect(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:

@@ -12,8 +12,10 @@ from litestar.enums import HttpMethod
 from litestar.params import Parameter
 
 from imagerouter.app.errors import answer
-from imagerouter.errors import InvalidRequestError
+from imagerouter.app.openapi import READ, file, operation
+from imagerouter.errors import InvalidRequestError, NotFoundError, PermissionDeniedError
 from imagerouter.storage import Storage, StorageError, StoredFile
+from imagerouter.storage.links import LinkExpiredError
 from imagerouter.types import Image
 
 _RANGE = re.compile(r"bytes=\s*([0-9]{0,30})\s*-\s*([0-9]{0,30})\s*", re.ASCII | re.IGNORECASE)
@@ -30,11 +32,24 @@ class RangeNotSatisfiableError(InvalidRequestError):
 
 @route(
     "/files/{name:str}",
-    http_method=[HttpMethod.GET, HttpMethod.HEAD],
+    http_method=READ,
     summary="A stored picture",
-    description="The `url` of an answer to `response_format: url`. It needs no API key.",
+    description="The `url` of an answer to `response_format: url`. `range`, `if-range` and `if-none-match` count.",
     tags=["images"],
     media_type="image/*",
+    operation_class=operation(
+        {
+            200: file("The picture"),
+            206: file("The part of it that `range` asks for", "content-range"),
+            304: file("The client has it already, says its `if-none-match`", is_empty=True),
+        },
+        PermissionDeniedError,
+        NotFoundError,
+        LinkExpiredError,
+        RangeNotSatisfiableError,
+        StorageError,
+        is_open=True,
+    ),
 )
 async def read_file(
     request: Request[Any, Any, Any],

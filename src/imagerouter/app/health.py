@@ -4,17 +4,34 @@ from __future__ import annotations
 
 from typing import Any
 
-from litestar import Request, Response, get
+from litestar import Request, Response, route
 
 from imagerouter import __version__
+from imagerouter.app import answers
+from imagerouter.app.openapi import READ, answer, operation
 
 
-@get("/health/live", summary="The process answers", tags=["health"])
+@route(
+    "/health/live",
+    http_method=READ,
+    operation_class=operation({200: answer(answers.Liveness, "It does")}, is_open=True),
+    summary="The process answers",
+    tags=["health"],
+)
 async def live() -> dict[str, str]:
     return {"status": "ok"}
 
 
-@get("/health/ready", summary="At least one provider can take a job", tags=["health"])
+@route(
+    "/health/ready",
+    http_method=READ,
+    operation_class=operation(
+        {200: answer(answers.Readiness, "It can"), 503: answer(answers.Readiness, "None can, or the server stops")},
+        is_open=True,
+    ),
+    summary="At least one provider can take a job",
+    tags=["health"],
+)
 async def ready(request: Request[Any, Any, Any]) -> Response[dict[str, Any]]:
     state = request.app.state
     members = state.engine.fleet.members.values()
@@ -31,6 +48,6 @@ async def ready(request: Request[Any, Any, Any]) -> Response[dict[str, Any]]:
     )
 
 
-@get("/", include_in_schema=False)
+@route("/", http_method=READ, include_in_schema=False)
 async def root() -> dict[str, str]:
     return {"name": "imagerouter", "version": __version__, "docs": "/docs", "models": "/v1/models"}

@@ -13,7 +13,7 @@ from litestar.response import Stream
 from imagerouter.app.body import read_call
 from imagerouter.app.errors import ShuttingDownError, answer
 from imagerouter.app.files import base_url, publish
-from imagerouter.app.openapi import EditOperation, GenerationOperation, VariationOperation
+from imagerouter.app.openapi import UNDRAWN, UNREADABLE, body, operation, pictures
 from imagerouter.engine import Engine
 from imagerouter.errors import ImageRouterError
 from imagerouter.jobs import Outcome
@@ -27,6 +27,9 @@ KEEP_ALIVE_SECONDS = 10.0
 """Between comments on a silent stream: proxies cut idle connections after 60 s, Node's fetch after 300 s."""
 
 
+REFUSALS = (*UNREADABLE, *UNDRAWN)
+
+
 class ClientGoneError(Exception):
     """Nobody waits for the answer any more."""
 
@@ -34,7 +37,7 @@ class ClientGoneError(Exception):
 @post(
     "/images/generations",
     status_code=200,
-    operation_class=GenerationOperation,
+    operation_class=operation({200: pictures()}, *REFUSALS, body=body("GenerationBody", "GenerationForm")),
     summary="Draw pictures from a text",
     tags=["images"],
 )
@@ -45,7 +48,7 @@ async def generations(request: Request[Any, Any, Any]) -> Response[Any]:
 @post(
     "/images/edits",
     status_code=200,
-    operation_class=EditOperation,
+    operation_class=operation({200: pictures()}, *REFUSALS, body=body("EditBody", "EditForm")),
     summary="Draw pictures from pictures and a text",
     tags=["images"],
 )
@@ -56,7 +59,7 @@ async def edits(request: Request[Any, Any, Any]) -> Response[Any]:
 @post(
     "/images/variations",
     status_code=200,
-    operation_class=VariationOperation,
+    operation_class=operation({200: pictures()}, *REFUSALS, body=body("VariationBody", "VariationForm")),
     summary="Draw pictures like another one",
     tags=["images"],
 )

@@ -9,6 +9,7 @@ from typing import Any, cast
 from litestar import Request, Response, get
 from litestar.enums import ScopeType
 from litestar.middleware import ASGIMiddleware
+from litestar.plugins.prometheus import PrometheusController
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics
 from prometheus_client.exposition import choose_encoder
@@ -20,11 +21,17 @@ from imagerouter.metrics import LONG
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
-@get("/metrics", include_in_schema=False)
-async def exposition(request: Request[Any, Any, Any]) -> Response[bytes]:
-    engine: Engine = request.app.state.engine
-    encode, media_type = choose_encoder(request.headers.get("accept", ""))
-    return Response(encode(engine.metrics.registry), media_type=media_type)
+class Exposition(PrometheusController):
+    """Litestar's own, for the registry of the application's engine instead of the process's only one."""
+
+    include_in_schema = False
+
+    @get()
+    async def get(self, request: Request[Any, Any, Any]) -> Response[bytes]:
+        engine: Engine = request.app.state.engine
+        encode, media_type = choose_encoder(request.headers.get("accept", ""))
+        # Litestar would add a second charset to a media type of text.
+        return Response(encode(engine.metrics.registry), headers={"content-type": media_type})
 
 
 class HttpMetrics(ASGIMiddleware):

@@ -4,23 +4,37 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from litestar import Request, get
+from litestar import Request, route
 from litestar.params import Parameter
 
+from imagerouter.app import answers
+from imagerouter.app.openapi import READ, answer, operation
 from imagerouter.engine import Engine
 from imagerouter.errors import ModelNotFoundError
 from imagerouter.openai import describe
 from imagerouter.suggest import did_you_mean, shortened
 
 
-@get("/models", summary="All models", tags=["models"])
+@route(
+    "/models",
+    http_method=READ,
+    operation_class=operation({200: answer(answers.ModelList, "The models")}),
+    summary="All models",
+    tags=["models"],
+)
 async def list_models(request: Request[Any, Any, Any]) -> dict[str, Any]:
     engine: Engine = request.app.state.engine
     snapshots = engine.fleet.snapshots
     return {"object": "list", "data": [describe(model, snapshots) for model in engine.catalogue.models]}
 
 
-@get("/models/{model_id:path}", summary="One model", tags=["models"])
+@route(
+    "/models/{model_id:path}",
+    http_method=READ,
+    operation_class=operation({200: answer(answers.Model, "The model")}, ModelNotFoundError),
+    summary="One model",
+    tags=["models"],
+)
 async def retrieve_model(
     request: Request[Any, Any, Any], model_id: Annotated[str, Parameter(description="Name, slashes allowed")]
 ) -> dict[str, Any]:

@@ -1,50 +1,72 @@
-"""The generation route's part of the OpenAPI document, made from the wire types themselves.
+"""What the OpenAPI document says of each route.
 
-The handler reads raw bytes (its errors are OpenAI's, not the framework's), so Litestar can't see the types.
+The handlers read raw bytes and answer with plain objects (bodies are large, and their errors OpenAI's, not the
+framework's), so Litestar can't see the types: `operation` names them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
-from litestar.openapi.spec import OpenAPIMediaType, OpenAPIResponse, Operation, RequestBody, Schema
+from litestar.enums import HttpMethod
+from litestar.handlers import HTTPRouteHandler
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import ScalarRenderPlugin
+from litestar.openapi.spec import (
+    Components,
+    OpenAPIHeader,
+    OpenAPIMediaType,
+    OpenAPIResponse,
+    Operation,
+    Reference,
+    RequestBody,
+    Schema,
+    SecurityRequirement,
+    SecurityScheme,
+)
 
-from imagerouter.openai.body import GenerationBody
+from imagerouter import __version__, errors
+from imagerouter.app import answers
+from imagerouter.app.body import UnsupportedEncodingError
+from imagerouter.app.errors import ShuttingDownError
+from imagerouter.app.schemas import REFERENCE, event, schemas
+from imagerouter.errors import ImageRouterError
 
-_ERRORS = {
-    "400": "A parameter is wrong, or the body can't be read",
-    "401": "An API key is needed, and none or an unknown one was sent",
-    "403": "A rule of the configuration denies it",
-    "404": "No such model",
-    "413": "The body is too large",
-    "415": "The body is compressed",
-    "429": "The queue is full; `retry-after` says when to come back",
-    "500": "A defect of the server",
-    "502": "The provider failed",
-    "503": "No provider can take the request",
-    "504": "The provider took too long",
-}
+JSON = "application/json"
+READ = (HttpMethod.GET, HttpMethod.HEAD)
+"""The methods of whatever only tells something: monitors ask with the second."""
+
+ANYWHERE = (errors.InvalidRequestError, errors.InternalError, ShuttingDownError)
+"""What may happen to every request: a header that can't be read, a defect, the end of the server."""
+UNREADABLE = (errors.InvalidParameterError, errors.RequestTooLargeError, UnsupportedEncodingError)
+"""What may be wrong with a body."""
+UNDRAWN = (
+    errors.UnknownParameterError,
+    errors.ContentPolicyError,
+    errors.PermissionDeniedError,
+    errors.ModelNotFoundError,
+    errors.RateLimitError,
+    errors.QueueFullError,
+    errors.ProviderError,
+    errors.ProviderRejectedError,
+    errors.ProviderBusyError,
+    errors.ProviderUnavailableError,
+    errors.ProviderTimeoutError,
+    errors.ProviderResponseError,
+    errors.GenerationError,
+    errors.OutOfMemoryError,
+    errors.MisconfiguredError,
+    errors.NoProviderError,
+)
+"""Why there may be no pictures."""
+
+_KEY = "An API key, where the configuration has `keys`"
+SECURITY: list[SecurityRequirement] = [{}, {"bearer": []}, {"key": []}]
 
 
-def _inline(schema: Any, definitions: dict[str, Any]) -> Any:
-    """References replaced by what they name: the document's own components belong to Litestar."""
-    if isinstance(schema, dict):
-        if "$ref" in schema:
-            return _inline(definitions[schema["$ref"].rsplit("/", 1)[1]], definitions)
-        return {key: _inline(value, definitions) for key, value in schema.items()}
-    return [_inline(item, definitions) for item in schema] if isinstance(schema, list) else schema
-
-
-def generation_schema() -> dict[str, Any]:
-    """JSON schema of the request body."""
-    (schema,), definitions = msgspec.json.schema_components([GenerationBody], ref_template="#/x/{name}")
-    inlined: dict[str, Any] = _inline(schema, definitions)
-    return inlined
-
-
-class RawSchema(Schema):
+class Raw(Schema):
     """A schema that is already JSON."""
 
     def __init__(self, raw: dict[str, Any]) -> None:
@@ -55,95 +77,141 @@ class RawSchema(Schema):
         return self.raw
 
 
-_ERROR = RawSchema(
-    {
-        "type": "object",
-        "required": ["error"],
-        "properties": {
-            "error": {
-                "type": "object",
-                "required": ["message", "type", "param", "code"],
-                "properties": {
-                    "message": {"type": "string"},
-                    "type": {"type": "string"},
-                    "param": {"type": ["string", "null"]},
-                    "code": {"type": ["string", "null"]},
-                },
-            }
-        },
-    }
-)
-_FILE = {"type": "string", "format": "binary"}
-_FILES = {"oneOf": [_FILE, {"type": "array", "items": _FILE, "maxItems": 16}]}
-_DATUM = {
-    "type": "object",
-    "properties": {
-        "b64_json": {"type": "string"},
-        "url": {"type": "string"},
-        "media_type": {"type": "string"},
-        "seed": {"type": "integer"},
-    },
-}
-_ANSWER = RawSchema(
-    {
-        "type": "object",
-        "required": ["created", "data"],
-        "properties": {
-            "created": {"type": "integer"},
-            "data": {"type": "array", "items": _DATUM},
-            "output_format": {"type": "string"},
-            "size": {"type": "string"},
-            "usage": {"type": "object"},
-            "imagerouter": {"type": "object"},
-        },
-    }
-)
+class WireTypes(Components):
+    """Components with the schemas of this API: Litestar would put only those there that it found itself."""
+
+    def to_schema(self) -> dict[str, Any]:
+        return {**super().to_schema(), "schemas": schemas()}
 
 
-@dataclass
-class GenerationOperation(Operation):
-    """Litestar's operation with the request body and the answers filled in."""
+def openapi_config() -> OpenAPIConfig:
+    return OpenAPIConfig(
+        title="imagerouter",
+        version=__version__,
+        description="OpenAI's images API in front of every image backend you run. Each `/v1/…` is there without `/v1`, "
+        "too. Unknown paths are answered with 404 and other methods with 405, in the shape of every other error.",
+        path="/docs",
+        components=_components(),
+        operation_id_creator=_operation_id,
+        render_plugins=[ScalarRenderPlugin(path="/")],
+    )
 
-    def __post_init__(self) -> None:
-        self.request_body = RequestBody(self._bodies(generation_schema()), required=True)
-        done = {
-            "application/json": OpenAPIMediaType(schema=_ANSWER),
-            "text/event-stream": OpenAPIMediaType(schema=Schema(description="With `stream: true`")),
+
+def _components() -> Components:
+    return WireTypes(
+        security_schemes={
+            "bearer": SecurityScheme(type="http", scheme="bearer", description=_KEY),
+            "key": SecurityScheme(type="apiKey", name="x-api-key", security_scheme_in="header", description=_KEY),
         }
-        self.responses = {"200": OpenAPIResponse("The pictures", content=done)}
-        for status, description in _ERRORS.items():
-            content = {"application/json": OpenAPIMediaType(schema=_ERROR)}
-            self.responses[status] = OpenAPIResponse(description, content=content)
-
-    def _bodies(self, schema: dict[str, Any]) -> dict[str, OpenAPIMediaType]:
-        return {"application/json": OpenAPIMediaType(schema=RawSchema(schema))}
+    )
 
 
-@dataclass
-class EditOperation(GenerationOperation):
-    """The same, with a picture at least, also as a form."""
-
-    def _bodies(self, schema: dict[str, Any]) -> dict[str, OpenAPIMediaType]:
-        return {
-            "application/json": OpenAPIMediaType(schema=RawSchema({**schema, "required": self._required("images")})),
-            "multipart/form-data": OpenAPIMediaType(
-                schema=RawSchema(
-                    {
-                        **schema,
-                        "properties": {**schema["properties"], "image": _FILES, "mask": _FILE},
-                        "required": self._required("image"),
-                    }
-                )
-            ),
-        }
-
-    def _required(self, picture: str) -> list[str]:
-        return [picture, "prompt"]
+def _operation_id(handler: HTTPRouteHandler, method: Any, _: Any) -> str:
+    """``readFile``, and ``readFileHead`` for what a handler does beside its main method."""
+    first, *others = handler.handler_name.split("_")
+    return first + "".join(map(str.title, others)) + ("Head" if method == "HEAD" else "")
 
 
-@dataclass
-class VariationOperation(EditOperation):
-    """The same, without the need of a text."""
+def operation(
+    answered: Mapping[int, OpenAPIResponse],
+    *refused: type[ImageRouterError],
+    body: RequestBody | None = None,
+    is_open: bool = False,
+) -> type[Operation]:
+    """The class of a route's operation.
 
-    def _required(self, picture: str) -> list[str]:
-        return [picture]
+    :param answered: by status.
+    :param refused: the errors that the route may answer with, besides those that all of them may.
+    :param is_open: whether it needs no API key.
+    """
+    known = () if is_open else (errors.AuthenticationError,)
+    responses = {str(status): answer for status, answer in answered.items()} | {
+        str(status): response
+        for status, response in _refusals([*ANYWHERE, *known, *refused]).items()
+        if status not in answered
+    }
+
+    @dataclass
+    class Described(Operation):
+        def __post_init__(self) -> None:
+            self.request_body = body
+            self.responses = dict(sorted(responses.items()))
+            self.security = [] if is_open else SECURITY
+
+    return Described
+
+
+def _refusals(classes: Iterable[type[ImageRouterError]]) -> dict[int, OpenAPIResponse]:
+    """One response per status, which tells what its codes mean."""
+    by_status: dict[int, list[type[ImageRouterError]]] = {}
+    for each in classes:
+        by_status.setdefault(each.status, []).append(each)
+    return {
+        status: answer(answers.Error, "\n".join(map(_meaning, some)), optional=_advice(status))
+        for status, some in by_status.items()
+    }
+
+
+def _meaning(error: type[ImageRouterError]) -> str:
+    first = (error.__doc__ or "").partition("\n\n")[0].replace("``", "`")
+    code = f"`{error.code}`" if error.code else "no code"
+    return f"- {code}: {' '.join(first.split())}"
+
+
+def _advice(status: int) -> dict[str, str]:
+    again = {"x-should-retry": "`false` where sending the same again is of no use"}
+    later = {"retry-after": "Seconds after which the same request has a chance"} if status in (429, 503) else {}
+    return {
+        **later,
+        **again,
+        **({"www-authenticate": "`Bearer`"} if status == errors.AuthenticationError.status else {}),
+    }
+
+
+def body(json: str, form: str) -> RequestBody:
+    """A body that is JSON or a form, each by the name of its schema."""
+    return RequestBody({JSON: _named(json), "multipart/form-data": _named(form)}, required=True)
+
+
+def answer(
+    shape: type[Any],
+    about: str,
+    *,
+    headers: Mapping[str, str] | None = None,
+    optional: Mapping[str, str] | None = None,
+) -> OpenAPIResponse:
+    """JSON of this shape, with headers that it always has and others, by what they say."""
+    return OpenAPIResponse(about, content={JSON: _named(shape.__name__)}, headers=told(headers, optional))
+
+
+def pictures() -> OpenAPIResponse:
+    """What the images routes answer."""
+    found = answer(
+        answers.Pictures,
+        "The pictures",
+        headers={"x-imagerouter-job": "The job's id, which stands in the log, too"},
+        optional={"x-imagerouter-provider": "Who drew them, without `stream`"},
+    )
+    found.content = {**(found.content or {}), "text/event-stream": OpenAPIMediaType(schema=Raw(event()))}
+    return found
+
+
+def file(about: str, *headers: str, is_empty: bool = False) -> OpenAPIResponse:
+    """A picture, or a part of it, with further headers."""
+    binary = OpenAPIMediaType(schema=Raw({"type": "string", "format": "binary"}))
+    always = dict.fromkeys(("etag", "cache-control", "accept-ranges", "content-disposition", *headers), "RFC 9110")
+    return OpenAPIResponse(about, content=None if is_empty else {"image/*": binary}, headers=told(always))
+
+
+def told(headers: Mapping[str, str] | None = None, optional: Mapping[str, str] | None = None) -> Any:
+    """Headers of a response."""
+    text = Raw({"type": "string"})
+    return {
+        name: OpenAPIHeader(schema=text, description=about, required=required)
+        for some, required in ((headers or {}, True), (optional or {}, False))
+        for name, about in some.items()
+    }
+
+
+def _named(schema: str) -> OpenAPIMediaType:
+    return OpenAPIMediaType(schema=Reference(REFERENCE.format(name=schema)))

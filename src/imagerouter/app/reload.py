@@ -9,6 +9,7 @@ from collections.abc import Collection
 from contextlib import suppress
 from contextvars import Context
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,11 +17,12 @@ import structlog
 from litestar import Litestar, Request, post
 
 from imagerouter.app.errors import ShuttingDownError
+from imagerouter.app.openapi import answer, operation
 from imagerouter.auth import require_admin
 from imagerouter.config import Config, ProviderEntry
-from imagerouter.config.loader import discover, find, load
+from imagerouter.config.loader import discover, find, resolve
 from imagerouter.engine import Reloaded
-from imagerouter.errors import ConfigError, ImageRouterError, InvalidRequestError
+from imagerouter.errors import ConfigError, ImageRouterError, InvalidRequestError, PermissionDeniedError
 
 log = structlog.get_logger(__name__)
 
@@ -55,13 +57,10 @@ class FileSource:
         return await asyncio.to_thread(asyncio.run, self._loaded(ready))
 
     async def _loaded(self, ready: Collection[str]) -> Config:
-        path = self._path or find()
-        config = Config() if path is None else load(path)
-        providers = config.providers or await self._discovered(ready)
-        server = config.server.model_copy(update=self._server)
-        return config.model_copy(update={"providers": providers, "server": server})
+        config = await resolve(self._path, partial(self._searched, ready))
+        return config.model_copy(update={"server": config.server.model_copy(update=self._server)})
 
-    async def _discovered(self, ready: Collection[str]) -> dict[str, ProviderEntry]:
+    async def _searched(self, ready: Collection[str]) -> Config:
         """What is found now, and what was found before and works: who is busy may not answer in time."""
         kept = {name: entry for name, entry in self._found.items() if name in ready}
         try:
@@ -71,7 +70,7 @@ class FileSource:
                 raise
             found = {}
         self._found = {**kept, **found}
-        return self._found
+        return Config(providers=self._found)
 
 
 def unchanged(config: Config) -> Source:
@@ -128,7 +127,16 @@ class Hangups:
             log.exception("config.not_reloaded")
 
 
-@post("/reload", status_code=200, summary="Load the configuration again", tags=["server"])
+@post(
+    "/reload",
+    status_code=200,
+    operation_class=operation(
+        {200: answer(Reloaded, "What it changed")}, InvalidConfigurationError, PermissionDeniedError
+    ),
+    summary="Load the configuration again",
+    description="It needs the configuration's `server.admin_key` as its API key.",
+    tags=["server"],
+)
 async def reload_config(request: Request[Any, Any, Any]) -> dict[str, Any]:
     require_admin(request.app.state.engine.config, request.headers)
     try:

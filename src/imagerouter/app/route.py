@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from litestar import Request, post
-from litestar.openapi.spec import OpenAPIMediaType, Operation, RequestBody
 
+from imagerouter.app import answers
 from imagerouter.app.body import read_fields
-from imagerouter.app.openapi import RawSchema, generation_schema
+from imagerouter.app.openapi import UNREADABLE, answer, body, operation
 from imagerouter.engine import Engine
+from imagerouter.errors import ModelNotFoundError, NoProviderError
 from imagerouter.routing.explain import explained, question
-
-
-@dataclass
-class RouteOperation(Operation):
-    """Litestar's operation with the request body of a generation, of which nothing is required."""
-
-    def __post_init__(self) -> None:
-        schema = {key: value for key, value in generation_schema().items() if key != "required"}
-        self.request_body = RequestBody({"application/json": OpenAPIMediaType(schema=RawSchema(schema))}, required=True)
 
 
 @post(
     "/route",
     status_code=200,
-    operation_class=RouteOperation,
+    operation_class=operation(
+        {200: answer(answers.Route, "Who would get it, and why others can't have it")},
+        *UNREADABLE,
+        ModelNotFoundError,
+        NoProviderError,
+        body=body("RouteBody", "RouteForm"),
+    ),
     summary="What would become of a request, without drawing it",
     tags=["routing"],
 )

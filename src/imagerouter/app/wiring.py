@@ -9,18 +9,16 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from litestar import Litestar, Router
-from litestar.openapi import OpenAPIConfig
-from litestar.openapi.plugins import ScalarRenderPlugin
 
-from imagerouter import __version__
 from imagerouter.app.access import need_key
 from imagerouter.app.errors import HANDLERS
 from imagerouter.app.files import read_file
 from imagerouter.app.health import live, ready, root
 from imagerouter.app.images import edits, generations, variations
 from imagerouter.app.in_flight import InFlight
-from imagerouter.app.metrics import HttpMetrics, exposition
+from imagerouter.app.metrics import Exposition, HttpMetrics
 from imagerouter.app.models import list_models, retrieve_model
+from imagerouter.app.openapi import openapi_config
 from imagerouter.app.providers import list_providers
 from imagerouter.app.reload import FileSource, Source, reload_config, unchanged
 from imagerouter.app.request_id import RequestId, send_request_id
@@ -48,7 +46,11 @@ def create_app(
     engine, in_flight = Engine(config, costs_file=costs_file), InFlight()
     app = Litestar(
         # SDKs differ in whether their base URL ends in /v1, so both are served.
-        route_handlers=[Router("/v1", route_handlers=API), *API, live, ready, root, exposition],
+        route_handlers=[
+            Router("/v1", route_handlers=API),
+            Router("/", route_handlers=API, include_in_schema=False),
+            *(live, ready, root, Exposition),
+        ],
         lifespan=[_lifespan],
         guards=[need_key],
         exception_handlers=HANDLERS,
@@ -98,13 +100,3 @@ class CurrentStorage:
             self._results = self._engine.config.results
             self._storage = Storage.open(self._results)
         return self._storage
-
-
-def openapi_config() -> OpenAPIConfig:
-    return OpenAPIConfig(
-        title="imagerouter",
-        version=__version__,
-        description="OpenAI's images API in front of every image backend you run.",
-        path="/docs",
-        render_plugins=[ScalarRenderPlugin(path="/")],
-    )

@@ -160,7 +160,7 @@ async def _draw(
     with Bars(fields["n"], hidden=hidden) as bars:
         async with connect(server, config) as backend, aclosing(backend.events(fields)) as events:
             async for event in events:
-                if event["type"] == "image_generation.progress":
+                if event["type"] in ("image_generation.queued", "image_generation.progress"):
                     bars.update(event)
                 elif event["type"] == "image_generation.completed":
                     pictures.append(event)

@@ -11,7 +11,7 @@ import asyncio
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,16 +42,18 @@ def find() -> Path | None:
     return next((path for path in candidates if path.is_file()), None)
 
 
-async def resolve(path: Path | None = None) -> Config:
+async def resolve(path: Path | None = None, search: Callable[[], Awaitable[Config]] | None = None) -> Config:
     """The configuration to run with: the named file, else the one that `find` finds, else no file at all.
 
     Whatever the file says, without any provider in it the backends of this machine are used.
+
+    :param search: finds these; `discover` by default.
     """
     path = path or find()
     config = Config() if path is None else load(path)
     if config.providers:
         return config
-    return config.model_copy(update={"providers": (await discover()).providers})
+    return config.model_copy(update={"providers": (await (search or discover)()).providers})
 
 
 def load(path: Path) -> Config:

@@ -7,10 +7,12 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 import structlog
 
 from imagerouter.clock import now
 from imagerouter.config import Limits
+from imagerouter.dispatching.eta import Eta
 from imagerouter.dispatching.hedging import hedged
 from imagerouter.dispatching.spreading import merged, parts_of
 from imagerouter.dispatching.trying import ProgressListener, Trying, verdict
@@ -31,7 +33,7 @@ from imagerouter.routing.planning import Plan
 from imagerouter.scheduling.costs import work_of
 from imagerouter.scheduling.scheduler import Scheduler
 from imagerouter.scheduling.waiting import Lease
-from imagerouter.types import ImageRequest, Images, Progress
+from imagerouter.types import ImageRequest, Images, Progress, ProgressSink
 
 log = structlog.get_logger(__name__)
 
@@ -70,11 +72,14 @@ class Dispatcher:
     def spread(self, job: Job, plan: Plan) -> list[tuple[Target, int]]:
         """Over which targets the job's images would be spread now, and how many each would get; empty if not.
 
-        Where somebody wants one provider rather than another, nothing is spread.
+        Where somebody wants one provider rather than another, nothing is spread, and nothing where each part would
+        have to be paid for as a request.
         """
         if job.n == 1 or not self._limits.fan_out or plan.ranks or not plan.tiers:
             return []
         targets = plan.tiers[0]
+        if any(target.price.request for target in targets):
+            return []
         shares = self._scheduler.spread(targets, work_of(job, targets[0]) / job.n, job.n)
         return shares if len(shares) > 1 else []
 
@@ -160,16 +165,20 @@ class Dispatcher:
     def _lease(self, trying: Trying, plan: Plan, targets: list[Target]) -> AbstractAsyncContextManager[Lease]:
         job = trying.job
         patience = job.queue_timeout or self._limits.queue_timeout
+        work = work_of(job, targets[0])
         return self._scheduler.lease(
             targets,
-            work=work_of(job, targets[0]),
+            work=work,
             ranks=plan.ranks,
             owner=job.origin.key,
             priority=job.urgency,
             deadline=max(0.0, patience - trying.queued),
-            moved=lambda ahead: trying.listen(None, Progress(stage="queue", queue_position=ahead)),
+            moved=lambda ahead: trying.listen(None, self._queued(targets[0], work, ahead)),
             again=trying.lease,
         )
+
+    def _queued(self, target: Target, work: float, ahead: int) -> Progress:
+        return Progress(stage="queue", queue_position=ahead, eta=self._scheduler.forecast(target, work).total)
 
     def _expected(self, lease: Lease) -> float:
         """Seconds until its pictures should be there."""
@@ -189,7 +198,7 @@ class Dispatcher:
         try:
             with self._fleet.attempt(target) as member:
                 request = trying.job.request_for(target, member.type)
-                images = await self._generate(trying, member.provider, request)
+                images = await self._generate(trying, member.provider, request, self._listener(trying, lease))
         except asyncio.CancelledError:
             trying.stopped(target, now() - started, lease.waited)
             raise
@@ -233,11 +242,23 @@ class Dispatcher:
         trying.failed(target, error, self._limits.retries)
         log.warning("attempt.failed", job=trying.job.id, target=target.name, code=error.code, reason=error.message)
 
-    async def _generate(self, trying: Trying, provider: Provider[Any], request: ImageRequest) -> Images:
+    def _listener(self, trying: Trying, lease: Lease) -> ProgressSink:
+        """Tells the client of an attempt's progress, and how long it will take."""
+        provider, eta = lease.target.provider, Eta(self._expected(lease), trying.job.n, now())
+
+        def told(progress: Progress) -> None:
+            left = eta.left(progress, now())
+            trying.listen(provider, msgspec.structs.replace(progress, eta=left))
+
+        return told
+
+    async def _generate(
+        self, trying: Trying, provider: Provider[Any], request: ImageRequest, listener: ProgressSink
+    ) -> Images:
         name = provider.name
         try:
             async with asyncio.timeout(provider.config.timeout) as deadline:
-                images = await provider.generate(request, lambda progress: trying.listen(name, progress))
+                images = await provider.generate(request, listener)
         except ANYTHING as error:
             if is_being_cancelled():
                 # An adapter may turn our cancellation into a failure; nobody waits for another attempt then.

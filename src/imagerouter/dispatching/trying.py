@@ -102,6 +102,7 @@ class Trying:
 
     def begin_anew(self) -> None:
         """Every target may be tried again, as if none had been."""
+        self._only = None
         self._given_up.clear()
         self._rested.clear()
         self._tries.clear()

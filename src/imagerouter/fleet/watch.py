@@ -41,7 +41,7 @@ class Watch:
 
     def begin(self, after: Collection[asyncio.Task[None]]) -> None:
         """Start the provider in the background, once the tasks ``after`` are done."""
-        self._started(self._run(after))
+        self._spawn(self._run(after))
 
     def cancel(self) -> None:
         """Look no further: from now on neither the member nor its slot is touched."""
@@ -53,7 +53,7 @@ class Watch:
         if self._tasks:
             await asyncio.wait(self._tasks)
 
-    def _started(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+    def _spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         task = asyncio.create_task(work, name=f"watch {self._member.name}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -87,7 +87,7 @@ class Watch:
     async def list_models(self) -> None:
         """Ask for the models now rather than when it is time to."""
         if self._member.ready:
-            await asyncio.wait([self._started(self._managed(self._list))])
+            await asyncio.wait([self._spawn(self._managed(self._list))])
             if not self._member.ready:
                 # It is to be started anew now, not when its next look is due.
                 self._member.wake.set()

@@ -128,13 +128,14 @@ def partial(progress: Progress, number: int, door: Door) -> dict[str, Any]:
 def progressed(provider: str | None, progress: Progress, door: Door) -> dict[str, Any]:
     """A sign of life, only for clients that asked with ``stream_progress``."""
     return {
-        "type": f"{door}.progress",
+        "type": f"{door}.queued" if progress.stage == "queue" else f"{door}.progress",
         "provider": provider,
         "stage": progress.stage,
         "step": progress.step,
         "steps": progress.steps,
         "image_index": progress.image_index,
         "queue_position": progress.queue_position,
+        "eta": None if progress.eta is None else round(progress.eta, 1),
     }
 
 

@@ -138,7 +138,7 @@ def plan(job: Job, model: PublicModel, world: World) -> Plan:
         target = _forced(listed, rules)
         if rules:
             applied[target.name] = rules
-        refusal = _denied(target, rules) or refuse(job, target, world, rules)
+        refusal = _denied(target, rules) or _refusal(job, target, world, rules)
         if refusal is None:
             candidates.append(target)
         else:
@@ -192,7 +192,7 @@ def _denied(target: Target, rules: Iterable[Rule]) -> Refusal | None:
     return next((Refusal(target.name, rule.deny, "denied") for rule in rules if rule.deny), None)
 
 
-def refuse(job: Job, target: Target, world: World, rules: Sequence[Rule] = ()) -> Refusal | None:
+def _refusal(job: Job, target: Target, world: World, rules: Sequence[Rule]) -> Refusal | None:
     """Why ``target`` can't serve ``job``, or ``None`` if it can.
 
     What it never could do counts for more than that it isn't ready: a client whose request fits nowhere

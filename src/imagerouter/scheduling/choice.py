@@ -42,7 +42,8 @@ class Slot:
     ends: dict[int, float] = field(default_factory=dict)
     """When each running job is expected to end (loop time), by its number."""
     loading: dict[int, str] = field(default_factory=dict)
-    """Native names of the models that running jobs had to load, by the jobs' numbers."""
+    """Native names of the models that running jobs had to load, by the jobs' numbers. A status that lacks one of them
+    is of the time before it was loaded."""
     usual: float = 5.0
     """Expected seconds of the last job: as long takes one of somebody else's."""
     used: int = 0

@@ -64,7 +64,6 @@ class Scheduler:
     def observe(self, provider: str, resident: frozenset[str], jobs: int = 0) -> None:
         """Note which models are loaded on a provider, and how many jobs it has, ours among them."""
         if (slot := self.slots.get(provider)) is not None:
-            # While a model is still being loaded, what is told is what was there before.
             if resident.issuperset(slot.loading.values()):
                 slot.resident = resident
             slot.foreign = max(0, jobs - slot.running)

@@ -230,7 +230,7 @@ async def test_previews_are_made_for_those_who_ask(studio: Any) -> None:
     studio.progress.clear()
     await studio.draw("builtin", steps=4, partial_images=2, sampler="dpm_2")
     previews = [progress for progress in studio.progress if progress.preview]
-    assert [progress.step for progress in previews] == [1, 3]
+    assert [progress.step for progress in previews] == [2, 3]
     assert pixels(previews[0].preview).shape == (256, 256, 3)
 
 
