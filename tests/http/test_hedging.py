@@ -196,6 +196,7 @@ async def test_a_request_that_is_spread_is_not_drawn_twice_as_well(begin: Any) -
     await request
     await idle(running)
     for name in ("a", "b"):
+        running.fake(name).resident = ["fake"]
         running.engine.scheduler.observe(name, frozenset({"fake"}))
         running.fake(name).calls.clear()
     spread = asyncio.create_task(running.draw(n=2))

@@ -46,7 +46,13 @@ def learn(running: Any, **seconds: float) -> None:
     for name, each in seconds.items():
         for _ in range(40):
             running.engine.scheduler.costs.rendered(name, "fake", 0.016, each)
-        running.engine.scheduler.observe(name, frozenset({"fake"}))
+        load(running, name, "fake")
+
+
+def load(running: Any, name: str, *models: str) -> None:
+    """What is loaded there, also for the look at the provider that follows every job."""
+    running.fake(name).resident = list(models)
+    running.engine.scheduler.observe(name, frozenset(models))
 
 
 # Sorting
@@ -67,13 +73,13 @@ async def test_the_next_cheapest_takes_over_when_the_cheapest_fails(priced: Any)
 async def test_the_one_that_is_done_soonest_goes_first(priced: Any) -> None:
     learn(priced, dear=1.0, fair=2.0, flat=3.0)
     assert await provider(priced, provider={"sort": "latency"}) == "dear"
-    priced.engine.scheduler.observe("dear", frozenset())
+    load(priced, "dear")
     assert await provider(priced, provider={"sort": "latency"}) == "fair", "the other one would load for long"
 
 
 async def test_the_fastest_renderer_goes_first_even_if_it_has_to_load(priced: Any) -> None:
     learn(priced, dear=3.0, fair=1.0, flat=2.0)
-    priced.engine.scheduler.observe("fair", frozenset())
+    load(priced, "fair")
     assert await provider(priced, provider={"sort": "throughput"}) == "fair"
 
 

@@ -125,6 +125,7 @@ async def test_a_weight_counts_as_speed(start: Any) -> None:
     for name in ("desk", "cloud"):
         for _ in range(40):
             running.engine.scheduler.costs.rendered(name, "fake", 0.016, 1.0)
+        running.fake(name).resident = ["fake"]
         running.engine.scheduler.observe(name, frozenset({"fake"}))
     assert [await provider(running) for _ in range(3)] == ["cloud"] * 3
 

@@ -95,6 +95,8 @@ def _nullable(schema: Json) -> Json:
     if not schema.keys() & {"anyOf", "enum", "type", "$ref"}:
         return schema  # anything, so ``null`` as well
     inner = _without_null(schema)
+    if isinstance(values := inner.get("additionalProperties"), dict) and values:
+        inner["additionalProperties"] = _nullable(values)
     about: Json = {key: inner.pop(key) for key in ("description", "default") if key in inner}
     return {**about, "anyOf": [inner, _NULL]}
 
@@ -116,6 +118,8 @@ def _body(schema: Json) -> Json:
     listed = {"type": "array", "items": _PICTURE, "maxItems": 16}
     properties["images"] = _nullable({"description": about["images"], **listed})
     properties["mask"] = {"description": about["mask"], "anyOf": [*_PICTURE["anyOf"], _NULL]}
+    loras = _without_null(properties["loras"])
+    properties["loras"] = _nullable({**loras, "items": {"anyOf": [loras["items"], {"type": "string", "minLength": 1}]}})
     together = {"width": ["height"], "height": ["width"]}
     named = {name: _with_aliases(name, inner) for name, inner in properties.items()}
     return {"type": "object", "properties": named, "dependentRequired": together}
@@ -141,8 +145,6 @@ def _form(body: Json) -> Json:
 
 def _spelled(schema: Json) -> Json:
     plain = _without_null(schema)
-    if plain.get("type") == "boolean":
-        return {**schema, "anyOf": [*schema["anyOf"], {"enum": [0, 1]}]}
     inner = plain.get("items", plain)
     return plain if inner.get("type") == "string" or "enum" in inner else schema
 

@@ -16,7 +16,7 @@ from imagerouter.fleet.fleet import Fleet
 from imagerouter.jobs import Job, Sort, Target
 from imagerouter.metrics import Metrics
 from imagerouter.routing.catalogue import PublicModel
-from imagerouter.routing.planning import Plan, World, plan
+from imagerouter.routing.planning import PASSING, Plan, World, plan
 from imagerouter.scheduling.costs import Forecast, work_of
 from imagerouter.scheduling.scheduler import Scheduler
 from imagerouter.suggest import did_you_mean, shortened
@@ -93,7 +93,9 @@ class Admission:
             if chosen.awaited:
                 # The provider that is asked for has no target while nobody knows its models; say why.
                 error.message = f"{error.message}; not ready: {'; '.join(self._not_ready())}"
-            error.retry_after = COME_AGAIN_SECONDS
+            # What rules and models refuse, they refuse tomorrow.
+            if chosen.awaited or model.missing or any(each.kind in PASSING for each in chosen.refusals):
+                error.retry_after = COME_AGAIN_SECONDS
         return error
 
     def _is_served(self, job: Job) -> bool:
