@@ -120,10 +120,15 @@ class Job:
             return self.priority or 0
         return self.origin.priority if self.priority is None else min(self.priority, self.origin.priority)
 
+    def size_on(self, target: Target) -> tuple[int, int]:
+        """Width and height of one image there; the model's own where nobody says anything, which may be unknown: 0."""
+        params = self.params_for(target)
+        return params.get("width", target.model.width), params.get("height", target.model.height)
+
     def megapixels_on(self, target: Target) -> float:
         """Of one image."""
-        params = self.params_for(target)
-        return float(params.get("width", target.model.width) * params.get("height", target.model.height) / 1e6)
+        width, height = self.size_on(target)
+        return width * height / 1e6
 
     def price_on(self, target: Target) -> float:
         """What the whole request costs there, in US dollars."""

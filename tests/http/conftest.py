@@ -1,5 +1,6 @@
 """A real server on a real socket, in the test's own event loop, so that a test can look behind the door."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from typing import Any
@@ -28,6 +29,11 @@ class Running:
         provider = self.engine.fleet.members[name].provider
         assert isinstance(provider, FakeProvider)
         return provider
+
+    async def waiting(self, jobs: int = 1) -> None:
+        """Until so many jobs wait for a provider."""
+        while self.engine.scheduler.waiting < jobs:
+            await asyncio.sleep(0)
 
     async def draw(self, **body: Any) -> httpx.Response:
         return await self.http.post("/v1/images/generations", json={"prompt": "a fox", **body})

@@ -77,8 +77,7 @@ async def test_fallback_models_are_tried_when_a_provider_goes_away_while_the_job
     first = asyncio.create_task(running.draw(model="ma"))
     await running.fake("a").held()
     waiting = asyncio.create_task(running.draw(model="ma", models=["mb"]))
-    while not running.engine.scheduler.waiting:
-        await asyncio.sleep(0)
+    await running.waiting()
     target = running.engine.catalogue.resolve("ma").targets[0]
     running.fake("a").down = "unplugged"
     running.engine.fleet.failed(target, ProviderUnavailableError("gone"))

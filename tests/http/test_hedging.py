@@ -179,8 +179,7 @@ async def test_a_second_attempt_that_finds_no_room_leaves_the_first_one_alone(st
     await running.fake("b").held()
     request = asyncio.create_task(running.draw(queue_timeout=0.2, provider={"order": ["a"]}))
     await running.fake("a").held()
-    while not running.engine.scheduler.waiting:
-        await asyncio.sleep(0.001)
+    await running.waiting()
     while running.engine.scheduler.waiting:
         await asyncio.sleep(0.001)
     running.fake("a").release()

@@ -183,8 +183,7 @@ async def test_an_attempt_tells_how_long_it_waited_before(start: Any) -> None:
     first = asyncio.create_task(running.draw())
     await running.fake("one").held()
     second = asyncio.create_task(running.draw())
-    while not running.engine.scheduler.waiting:
-        await asyncio.sleep(0)
+    await running.waiting()
     for _ in range(50):
         await asyncio.sleep(0)
     running.fake("one").gated = False
@@ -200,8 +199,7 @@ async def test_a_provider_that_goes_away_while_a_request_waits_for_it_is_no_atte
     first = asyncio.create_task(running.draw(model="one/fake"))
     await running.fake("one").held()
     second = asyncio.create_task(running.draw(model="one/fake"))
-    while not running.engine.scheduler.waiting:
-        await asyncio.sleep(0)
+    await running.waiting()
     running.fake("one").down = "somebody pulled the plug"
     running.engine.fleet.members["one"].wake.set()
     while running.engine.scheduler.waiting:

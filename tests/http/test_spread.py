@@ -63,11 +63,6 @@ def pictures(answer: dict[str, Any]) -> list[tuple[int, str]]:
     return [(image["seed"], image["b64_json"]) for image in answer["data"]]
 
 
-async def waiting(running: Any, jobs: int = 1) -> None:
-    while running.engine.scheduler.waiting < jobs:
-        await asyncio.sleep(0)
-
-
 async def stream(running: Any, **body: Any) -> list[Any]:
     events = await running.sdk.images.generate(prompt="a fox", stream=True, extra_body=body)
     return [event async for event in events]
@@ -197,7 +192,7 @@ async def test_nothing_is_spread_while_others_wait(warm: Any) -> None:
     running = await warm(fleet("a", "b", "c", c=having("gated: true")))
     first, second = (asyncio.create_task(running.draw(provider={"only": ["c"]})) for _ in range(2))
     await running.fake("c").held()
-    await waiting(running)
+    await running.waiting()
     await running.draw(n=4)
     asked = parts(running)
     assert sorted(asked.get(name, 0) for name in ("a", "b")) == [0, 4]

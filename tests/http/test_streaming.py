@@ -48,8 +48,7 @@ async def test_who_waits_is_told_its_place_and_everybody_how_long_it_will_take(s
     first = asyncio.create_task(running.draw())
     await running.fake().held()
     waiting = asyncio.create_task(stream(running, stream_progress=True))
-    while not running.engine.scheduler.waiting:
-        await asyncio.sleep(0)
+    await running.waiting()
     running.fake().gated = False
     running.fake().release()
     events = await waiting

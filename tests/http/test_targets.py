@@ -26,17 +26,12 @@ def attempts(reply: Any) -> list[str]:
     return [attempt["provider"] for attempt in reply.json()["imagerouter"]["attempts"]]
 
 
-async def waiting(running: Any, jobs: int = 1) -> None:
-    while running.engine.scheduler.waiting < jobs:
-        await asyncio.sleep(0.001)
-
-
 async def overloaded(start: Any, text: str) -> tuple[Any, list[asyncio.Task[Any]]]:
     """A server whose `desk` is busy, with one more request that waits for it."""
     running = await start(f"providers:\n  desk: {GATED}\n  cloud: {FAKE}\n{text}")
     busy = [asyncio.create_task(running.draw(model="desk/fake")) for _ in range(2)]
     await running.fake("desk").held()
-    await waiting(running)
+    await running.waiting()
     return running, busy
 
 
@@ -67,7 +62,7 @@ async def test_they_are_for_when_the_others_are_down_or_cant_do_it(start: Any) -
 async def test_a_busy_target_of_the_first_order_is_waited_for(start: Any) -> None:
     running, busy = await overloaded(start, TIERS)
     request = asyncio.create_task(running.draw())
-    await waiting(running, 2)
+    await running.waiting(2)
     await finish(running, busy)
     assert attempts(await request) == ["desk"]
     assert running.fake("cloud").calls == []

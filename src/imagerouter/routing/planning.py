@@ -165,15 +165,15 @@ def _rules_for(job: Job, model: PublicModel, target: Target, world: World) -> tu
 
 
 def _facts(job: Job, model: PublicModel, target: Target, now: datetime) -> Facts:
-    params = job.params_for(target)
+    width, height = job.size_on(target)
     usual = target.model.parameters.get("steps")
     return Facts(
         model=model.name,
         asked=job.model,
         operation=operation_of(job),
-        width=params.get("width", target.model.width) or None,
-        height=params.get("height", target.model.height) or None,
-        steps=params.get("steps", usual.default if usual else None),
+        width=width or None,
+        height=height or None,
+        steps=job.params_for(target).get("steps", usual.default if usual else None),
         n=job.n,
         key=job.origin.key,
         headers=job.origin.headers,
@@ -280,12 +280,10 @@ def _incapable(job: Job, target: Target) -> Refusal | None:
 
 def _too_large(job: Job, target: Target, limits: Limits | None) -> Refusal | None:
     """A second pass that enlarges the picture beyond what a single request may ask for."""
-    params = job.params_for(target)
-    hires = params.get("hires")
+    hires = job.params_for(target).get("hires")
     if limits is None or hires is None or "hires" not in target.model.parameters:
         return None
-    width = round(params.get("width", target.model.width) * hires.scale)
-    height = round(params.get("height", target.model.height) * hires.scale)
+    width, height = (round(side * hires.scale) for side in job.size_on(target))
     if max(width, height) <= limits.max_side and width * height <= limits.max_pixels:
         return None
     most = f"at most {limits.max_side} pixels a side and {limits.max_pixels} pixels in all"

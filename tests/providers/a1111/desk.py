@@ -8,8 +8,9 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from tests.providers.a1111.fake import FakeA1111
+from tests.providers.sink import Sink
 
-from imagerouter import ImageRequest, Images, Progress
+from imagerouter import ImageRequest, Images
 from imagerouter_a1111 import A1111Config, A1111Provider
 
 JOBS = ("/sdapi/v1/txt2img", "/sdapi/v1/img2img")
@@ -58,23 +59,6 @@ def sent(fake: FakeA1111) -> list[dict[str, Any]]:
 
 def interruptions(fake: FakeA1111) -> int:
     return fake.paths().count("POST /sdapi/v1/interrupt")
-
-
-class Sink(list[Progress]):
-    """Progress, and a way to wait for some of it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._changed = asyncio.Event()
-
-    def __call__(self, progress: Progress) -> None:
-        self.append(progress)
-        self._changed.set()
-
-    async def until(self, condition: Callable[[Progress], bool]) -> None:
-        while not any(condition(progress) for progress in self):
-            self._changed.clear()
-            await self._changed.wait()
 
 
 def request(model: str = "tinyA.safetensors", **changes: Any) -> ImageRequest:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from tests.providers import sink
 from tests.providers.a1111.tapes import DRAWING, family_tape, lines
 
-from imagerouter import ImageRequest, ImageRouterError, Images, Progress
+from imagerouter import ImageRequest, ImageRouterError, Images
 from imagerouter.testing import Tape
 from imagerouter.testing.script import with_pictures
 from imagerouter_a1111 import A1111Config, A1111Provider, dialects, residency
@@ -40,21 +41,8 @@ def request(**changes: Any) -> ImageRequest:
     return ImageRequest(**fields | changes)
 
 
-class Sink(list[Progress]):
-    """Progress, and a way to wait for some of it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._changed = asyncio.Event()
-
-    def __call__(self, progress: Progress) -> None:
-        self.append(progress)
-        self._changed.set()
-
-    async def until(self, condition: Callable[[Progress], bool]) -> None:
-        while not any(condition(progress) for progress in self):
-            self._changed.clear()
-            await self._changed.wait()
+class Sink(sink.Sink):
+    """With what a tape's answers are compared by."""
 
     @property
     def steps(self) -> list[int]:

@@ -33,23 +33,6 @@ async def desk(fake, **keys):
         await provider.aclose()
 
 
-class Sink(list):
-    """Progress, and a way to wait for some of it."""
-
-    def __init__(self):
-        super().__init__()
-        self._changed = asyncio.Event()
-
-    def __call__(self, progress):
-        self.append(progress)
-        self._changed.set()
-
-    async def until(self, condition):
-        while not any(condition(progress) for progress in self):
-            self._changed.clear()
-            await self._changed.wait()
-
-
 def request(**changes):
     return ImageRequest(
         **{"model": "tiny-sd15", "prompt": "a fox", "seed": 7, "steps": 2, "width": 64, "height": 64} | changes

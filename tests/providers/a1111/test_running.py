@@ -5,9 +5,10 @@ import gc
 
 import pytest
 import pytest_asyncio
-from tests.providers.a1111.desk import Sink, desk, drawing_of, drawn, eventually, interruptions, request, sent
+from tests.providers.a1111.desk import desk, drawing_of, drawn, eventually, interruptions, request, sent
 from tests.providers.a1111.fake import FakeA1111
 from tests.providers.a1111.fake_jobs import Job
+from tests.providers.sink import Sink
 
 from imagerouter import (
     ProviderBusyError,

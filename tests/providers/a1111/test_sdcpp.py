@@ -8,7 +8,6 @@ import pytest
 from PIL import Image as Pillow
 from tests.providers.a1111.fake_dialects import LISTS
 from tests.providers.a1111.sdcpp_of import (
-    Sink,
     answer_jobs,
     cancellations,
     cancelled,
@@ -21,6 +20,7 @@ from tests.providers.a1111.sdcpp_of import (
     request,
     sent,
 )
+from tests.providers.sink import Sink
 
 from imagerouter.testing.wire import Response
 

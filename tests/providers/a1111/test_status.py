@@ -1,9 +1,10 @@
 """What is told of a server and of its jobs: who is before whom, how far a job is, what is loaded."""
 
 import pytest
-from tests.providers.a1111.desk import Sink, desk, drawing_of, drawn, request
+from tests.providers.a1111.desk import desk, drawing_of, drawn, request
 from tests.providers.a1111.fake import FakeA1111
 from tests.providers.a1111.fake_jobs import Job
+from tests.providers.sink import Sink
 
 from imagerouter import ProviderTimeoutError, ProviderUnavailableError
 from imagerouter.testing.wire import Response

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from tests.providers import sink
 from tests.providers.comfyui.tapes import TAPES
 
 from imagerouter import ImageRequest, Images, Model, Progress
@@ -65,21 +66,8 @@ async def easel(tape: Tape, **keys: Any) -> AsyncIterator[Easel]:
             await part.aclose()
 
 
-class Sink(list[Progress]):
-    """Progress, and a way to wait for some of it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._changed = asyncio.Event()
-
-    def __call__(self, progress: Progress) -> None:
-        self.append(progress)
-        self._changed.set()
-
-    async def until(self, condition: Callable[[Progress], bool]) -> None:
-        while not any(condition(progress) for progress in self):
-            self._changed.clear()
-            await self._changed.wait()
+class Sink(sink.Sink):
+    """With what a tape's answers are compared by."""
 
     @property
     def counted(self) -> list[tuple[int, int]]:

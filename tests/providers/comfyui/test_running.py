@@ -9,6 +9,7 @@ from io import BytesIO
 import pytest
 from PIL import Image as Pillow
 from tests.providers.comfyui.fake import FakeComfy
+from tests.providers.sink import Sink
 
 from imagerouter import (
     GenerationError,
@@ -40,23 +41,6 @@ async def desk(comfy, **keys):
         yield provider
     finally:
         await provider.aclose()
-
-
-class Sink(list):
-    """Progress, and a way to wait for some of it."""
-
-    def __init__(self):
-        super().__init__()
-        self._changed = asyncio.Event()
-
-    def __call__(self, progress):
-        self.append(progress)
-        self._changed.set()
-
-    async def until(self, condition):
-        while not any(condition(progress) for progress in self):
-            self._changed.clear()
-            await self._changed.wait()
 
 
 def request(comfy, **changes):
