@@ -263,6 +263,8 @@ class Outcome:
     total_ms: float
     lost_ms: float = 0.0
     """In attempts that failed."""
+    cost: float = 0.0
+    """US dollars, by the prices of the configuration."""
 
     def seed_of(self, index: int) -> int:
         """The seed of image ``index`` (from 0)."""

@@ -13,6 +13,7 @@ from pydantic.fields import FieldInfo
 from imagerouter.config import (
     BreakerSettings,
     Config,
+    Dialects,
     Inputs,
     Key,
     Limits,
@@ -48,6 +49,7 @@ SECTIONS: list[tuple[type[BaseModel], str]] = [
     (BreakerSettings, "breaker"),
     (Inputs, "inputs"),
     (Results, "results"),
+    (Dialects, "dialects"),
     (Server, "server"),
 ]
 

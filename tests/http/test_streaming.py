@@ -87,7 +87,7 @@ async def test_the_stream_is_sent_as_events_that_no_proxy_buffers(running: Any) 
 
 
 async def test_a_silent_stream_is_kept_alive_with_comments(start: Any, monkeypatch: Any) -> None:
-    monkeypatch.setattr("imagerouter.app.images.KEEP_ALIVE_SECONDS", 0.01)
+    monkeypatch.setattr("imagerouter.app.work.KEEP_ALIVE_SECONDS", 0.01)
     running = await start("providers: {fake: {type: 'imagerouter.testing:FakeProvider', gated: true}}")
     request = {"prompt": "x", "stream": True}
     async with running.http.stream("POST", "/v1/images/generations", json=request) as reply:

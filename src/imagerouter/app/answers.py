@@ -43,7 +43,7 @@ class TokenDetails(TypedDict):
 
 
 class Usage(TypedDict):
-    """OpenAI's and OpenRouter's names at once, all of them 0."""
+    """OpenAI's and OpenRouter's names at once, all of them 0 but ``cost``, in US dollars."""
 
     input_tokens: int
     output_tokens: int
@@ -51,6 +51,7 @@ class Usage(TypedDict):
     input_tokens_details: TokenDetails
     prompt_tokens: int
     completion_tokens: int
+    cost: Annotated[float, Meta(ge=0)]
 
 
 class Report(TypedDict):

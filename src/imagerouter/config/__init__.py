@@ -125,6 +125,14 @@ class Inputs(Section):
     timeout: Seconds = Field(default=20.0, description="How long fetching one picture may take.")
 
 
+class Dialects(Section):
+    """Whose APIs are served beside OpenAI's images API, for clients that speak nothing else."""
+
+    openrouter: bool = Field(default=True, description="OpenRouter's images API, at `/api/v1` and as `/v1/images`.")
+    chat: bool = Field(default=True, description="Pictures through `/v1/chat/completions`.")
+    a1111: bool = Field(default=True, description="AUTOMATIC1111's API, at `/sdapi/v1`.")
+
+
 class Results(Section):
     """What becomes of finished pictures."""
 
@@ -196,6 +204,7 @@ class Config(Section):
     breaker: BreakerSettings = BreakerSettings()
     inputs: Inputs = Inputs()
     results: Results = Results()
+    dialects: Dialects = Dialects()
     server: Server = Server()
 
 

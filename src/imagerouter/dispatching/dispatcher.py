@@ -232,6 +232,7 @@ class Dispatcher:
             render_ms=(seconds - load) * 1000,
             lost_ms=trying.lost * 1000,
             total_ms=(now() - trying.started) * 1000,
+            cost=job.price_on(target),
         )
 
     def _failed(self, trying: Trying, lease: Lease, error: ImageRouterError, seconds: float) -> None:

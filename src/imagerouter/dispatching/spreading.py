@@ -58,4 +58,5 @@ def merged(trying: Trying, outcomes: Sequence[Outcome]) -> Outcome:
         render_ms=slowest.render_ms,
         lost_ms=slowest.lost_ms,
         total_ms=(now() - trying.started) * 1000,
+        cost=sum(outcome.cost for outcome in outcomes),
     )

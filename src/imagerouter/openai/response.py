@@ -20,7 +20,7 @@ from imagerouter.types import Image, Progress
 
 _encoder = msgspec.json.Encoder(enc_hook=lambda value: f"<{type(value).__name__}>")
 
-USAGE = {
+_TOKENS = {
     "input_tokens": 0,
     "output_tokens": 0,
     "total_tokens": 0,
@@ -28,6 +28,11 @@ USAGE = {
     "prompt_tokens": 0,
     "completion_tokens": 0,
 }
+
+
+def usage(outcome: Outcome) -> dict[str, Any]:
+    """No picture is counted in tokens here; ``cost`` is in US dollars."""
+    return {**_TOKENS, "cost": round(outcome.cost, 9)}
 
 
 def _quoted(image: Image) -> msgspec.Raw:
@@ -50,7 +55,7 @@ def body(outcome: Outcome, delivery: Delivery, urls: Sequence[str | None] = ()) 
         "created": int(time.time()),
         "output_format": _format(first),
         **_size(first),
-        "usage": USAGE,
+        "usage": usage(outcome),
         "imagerouter": report(outcome, delivery, ["response_format"] if None in urls else []),
     }
     pieces = [b'{"data":[']
@@ -147,7 +152,7 @@ def completed(outcome: Outcome, delivery: Delivery) -> Iterator[dict[str, Any]]:
             "image_index": index,
             "seed": outcome.seed_of(index),
             **_picture_fields(image, _size(image)),
-            "usage": USAGE,
+            "usage": usage(outcome),
             "imagerouter": report(outcome, delivery),
         }
 
