@@ -7,9 +7,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from msgspec import structs
+
 from imagerouter import names
 from imagerouter.families import guess, traits
-from imagerouter_a1111 import checkpoints
+from imagerouter_a1111 import checkpoints, options
 from imagerouter_a1111.api import Api
 from imagerouter_a1111.config import A1111Config, A1111Model
 from imagerouter_a1111.describe import model
@@ -109,10 +111,10 @@ def recipes(stock: Stock, config: A1111Config) -> tuple[dict[str, Recipe], dict[
             unusable[name] = reason
         else:
             taken.add(checkpoint.file)
-            found[name] = _recipe(name, checkpoint, entry, stock)
+            found[name] = _recipe(name, checkpoint, entry, stock, config)
     for checkpoint in stock.checkpoints if config.checkpoints else ():
         if checkpoint.file not in taken and checkpoint.file not in config.models:
-            found[checkpoint.file] = _recipe(checkpoint.file, checkpoint, A1111Model(), stock)
+            found[checkpoint.file] = _recipe(checkpoint.file, checkpoint, A1111Model(), stock, config)
     return found, unusable
 
 
@@ -139,10 +141,11 @@ def _missing(entry: A1111Model, stock: Stock) -> str:
     return ""
 
 
-def _recipe(name: str, checkpoint: Checkpoint, entry: A1111Model, stock: Stock) -> Recipe:
+def _recipe(name: str, checkpoint: Checkpoint, entry: A1111Model, stock: Stock, config: A1111Config) -> Recipe:
     stem, folder = names.stem(checkpoint.file), checkpoint.file.rpartition("/")[0]
     family = entry.family or guess([stem, folder]) or "sd15"
     known = traits(family, stem)
     if entry.family is None and guess([stem, folder]) is None:
         known = replace(known, title="Stable Diffusion")
-    return Recipe(model(name, checkpoint, entry, known, stock), checkpoint, entry, known)
+    told = structs.replace(model(name, checkpoint, entry, known, stock), options=options.taken(stock, config))
+    return Recipe(told, checkpoint, entry, known)

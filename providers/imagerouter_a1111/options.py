@@ -111,6 +111,13 @@ _MOST = {"mask_blur": 64, "seed_resize_from_h": LARGEST, "seed_resize_from_w": L
 """Pixels. A server makes noise of any size that somebody says, whether it has memory for it or not."""
 
 
+def taken(stock: Stock, config: A1111Config) -> frozenset[str]:
+    """Fields that clients may set, as far as the server tells which ones it has."""
+    words = _fields(stock) - _INSTEAD.keys() - _OURS - ({*_SCRIPTS} if not config.allow_scripts else set())
+    words -= {"override_settings"} if not stock.dialect.has_settings else set()
+    return frozenset(word for word in words if not _SIZING.fullmatch(word))
+
+
 def checked(options: Mapping[str, Any], stock: Stock, config: A1111Config, recipe: Recipe) -> dict[str, Any]:
     """Fields for the request, with the server's spelling of what names something that it has.
 
@@ -156,6 +163,10 @@ def _is_place(text: str) -> bool:
     return len(text) < _LONGEST_PATH and _FILE.fullmatch(text, max(text.rfind("."), 0)) is not None
 
 
+_OF_MASKS = ("mask_blur", "inpainting_fill", "inpaint_full_res", "inpaint_full_res_padding")
+"""Clients of this API send them with every mask: a server without them draws without them."""
+
+
 def _check_word(word: str, param: str, stock: Stock, config: A1111Config, recipe: Recipe) -> None:
     if word in _INSTEAD:
         raise ProviderRejectedError(f"`{param}` is set by imagerouter; use `{_INSTEAD[word]}`", param=param)
@@ -164,10 +175,9 @@ def _check_word(word: str, param: str, stock: Stock, config: A1111Config, recipe
     if word in _SCRIPTS and not config.allow_scripts:
         raise ProviderRejectedError(f"`{param}`: scripts aren't allowed here", param=param)
     fields = _fields(stock)
-    is_unknown = fields and word not in fields and word != "mask_blur"  # which the finished picture gets in any case
+    is_unknown = fields and word not in fields and word not in _OF_MASKS
     if is_unknown or (word == "override_settings" and not stock.dialect.has_settings):
-        free = [name for name in fields if name not in _INSTEAD and name not in _OURS]
-        message = f"`{word[:_SHOWN]}` is no option of `{recipe.model.id}`{close(word, sorted(free))}"
+        message = f"`{word[:_SHOWN]}` is no option of `{recipe.model.id}`{close(word, sorted(taken(stock, config)))}"
         raise ProviderRejectedError(message, param=param)
 
 

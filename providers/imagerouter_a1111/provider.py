@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-import structlog
-
 from imagerouter import (
     ImageRequest,
     ImageRouterError,
@@ -21,6 +19,7 @@ from imagerouter import (
     ProviderUnavailableError,
     Status,
 )
+from imagerouter.logs import get_logger
 from imagerouter.remote import local_servers
 from imagerouter_a1111.api import ASK_SECONDS, Api
 from imagerouter_a1111.config import A1111Config, A1111Model
@@ -36,7 +35,7 @@ from imagerouter_a1111.sdapi.press import WrongCheckpointError
 from imagerouter_a1111.sdcpp import NativePress
 from imagerouter_a1111.settings import Debt, Settings
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 LOCAL_PORTS = ("7860", "7861", "1234")
 """Of a web UI (unless ``GRADIO_SERVER_PORT`` names another), of a second one, and of stable-diffusion.cpp's server."""

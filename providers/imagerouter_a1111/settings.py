@@ -17,15 +17,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import structlog
-
 from imagerouter import ImageRouterError
+from imagerouter.logs import get_logger
 from imagerouter.names import base
 from imagerouter_a1111.api import Api
 from imagerouter_a1111.checkpoints import denotes_same
 from imagerouter_a1111.recipe import Stock
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 IDLE_SECONDS = 30.0
 """Without a job, until a server that can't do it for free gets its settings back."""

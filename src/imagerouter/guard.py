@@ -7,14 +7,15 @@ from collections.abc import Iterable
 from typing import Any
 
 import msgspec
-import structlog
+import pybase64
 
 from imagerouter.errors import ProviderResponseError, ProviderUnavailableError
 from imagerouter.images import dimensions
+from imagerouter.logs import get_logger
 from imagerouter.provider import Model, Status
 from imagerouter.types import Image, Images
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 ANYTHING = (Exception, asyncio.CancelledError, SystemExit)
 """What an adapter may raise: its own cancellations and a library's `sys.exit` are failures like others."""
@@ -79,10 +80,16 @@ def _is_json(value: Any) -> bool:
 
 
 def _is_picture(image: Image) -> bool:
-    """By its header; and base64 must not be able to end the JSON string that it becomes part of."""
+    """By its header; and base64, which becomes part of a JSON string, must be nothing else."""
     if image.media_type not in MEDIA_TYPES or dimensions(image) is None:
         return False
-    if not image.is_encoded:
-        return True
-    text = image.b64
-    return isinstance(text, bytes) and text.isascii() and not any(sign in text for sign in (b'"', b"\\", b"\n", b"\r"))
+    return not image.is_encoded or _is_base64(image.b64)
+
+
+def _is_base64(text: Any) -> bool:
+    try:
+        # Takes half the time of looking for what would end the string.
+        pybase64.b64decode(text, validate=True)
+    except (ValueError, TypeError):
+        return False
+    return isinstance(text, bytes)

@@ -15,7 +15,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from functools import cache
+from functools import cache, lru_cache
+from typing import Any
+from urllib.request import getproxies
 
 import httpx
 import msgspec
@@ -30,6 +32,7 @@ from imagerouter.errors import (
     ProviderTimeoutError,
     ProviderUnavailableError,
 )
+from imagerouter.transport import Transport
 
 CONNECT_TIMEOUT = 5.0
 WRITE_TIMEOUT = 60.0
@@ -37,6 +40,8 @@ WRITE_TIMEOUT = 60.0
 KEEPALIVE_EXPIRY = 4.0
 """Seconds. Shorter than the five after which the least patient backends drop an idle connection: a request
 must not be sent into one that is about to be closed, because then nobody knows whether it arrived."""
+_MOST_IDLE = 100
+_PROXIED = {"http", "https", "all"}
 
 
 def make_client(
@@ -57,15 +62,17 @@ def make_client(
 
     Bodies are asked for uncompressed: pictures don't shrink, and a backend that tries holds up its own event
     loop for it. Redirects aren't followed: they would turn a POST into a GET. Connections aren't limited,
-    because the core already limits jobs, and a cancellation must never queue up behind them. A proxy and a CA
-    bundle named by the environment are used as usual, but nothing sends a machine on this network to a proxy.
+    because the core already limits jobs, and a cancellation must never queue up behind them. Cookies aren't kept:
+    what one job is told must not change the next one's requests. A proxy and a CA bundle named by the environment
+    are used as usual, but nothing sends a machine on this network to a proxy. Where the environment names one,
+    httpx's own transport talks to everybody else's machines; in all other cases it is `imagerouter.transport`.
     """
-    limits = httpx.Limits(max_connections=None, max_keepalive_connections=20, keepalive_expiry=KEEPALIVE_EXPIRY)
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=_MOST_IDLE, keepalive_expiry=KEEPALIVE_EXPIRY)
     verify = _tls(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
-    if transport is None and (direct or is_local(httpx.URL(base_url).host)):
+    if transport is None and (direct or is_local(httpx.URL(base_url).host) or not getproxies().keys() & _PROXIED):
         # A client that is given its transport ignores the proxies, and only those, of the environment.
-        transport = httpx.AsyncHTTPTransport(limits=limits, verify=verify)
-    return httpx.AsyncClient(
+        transport = Transport(tls=verify, keepalive=KEEPALIVE_EXPIRY, idle=_MOST_IDLE)
+    return _Client(
         base_url=base_url,
         headers={"accept-encoding": "identity", "user-agent": "imagerouter", **(headers or {})},
         auth=auth,
@@ -77,10 +84,33 @@ def make_client(
     )
 
 
+class _NoCookies(httpx.Cookies):
+    def extract_cookies(self, response: httpx.Response) -> None:
+        """Leave them."""
+
+
+_NO_COOKIES = _NoCookies()
+
+
+class _Client(httpx.AsyncClient):
+    """Joins each address with the base once: httpx needs longer for that than for the rest of a request."""
+
+    cookies = property(lambda _: _NO_COOKIES)
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._joined = lru_cache(maxsize=256)(self._merge_url)
+
+    def build_request(self, method: str, url: httpx.URL | str, **options: Any) -> httpx.Request:
+        return super().build_request(method, self._joined(url), **options)
+
+
 @cache
 def _tls(file: str | None, folder: str | None) -> ssl.SSLContext:  # noqa: ARG001 - what httpx reads them for
     """One for all clients: reading the certificates takes longer than a small picture."""
-    return httpx.create_ssl_context()
+    context = httpx.create_ssl_context()
+    context.set_alpn_protocols(["http/1.1"])
+    return context
 
 
 def is_local(host: str) -> bool:

@@ -80,7 +80,7 @@ async def deliver(
         request = {**request, "output_format": wanted, **quality}
     try:
         if wanted != own or (compression is not None and compression < _BEST) or _is_turned(image):
-            return await in_worker(_encoded, image, wanted, compression, request)
+            return await in_worker(encoded, image, wanted, compression, request)
         if request is not None:
             return await in_worker(embedded, image, request)
         return image if keep_texts else await without_texts(image)
@@ -104,7 +104,8 @@ def _is_turned(image: Image) -> bool:
         return False
 
 
-def _encoded(image: Image, output_format: str, compression: int | None, request: Mapping[str, Any] | None) -> Image:
+def encoded(image: Image, output_format: str, compression: int | None, request: Mapping[str, Any] | None) -> Image:
+    """`convert`, with ``request`` embedded if there is one."""
     if request is None:
         return convert(image, output_format, compression)
     if output_format == "avif":
@@ -197,11 +198,11 @@ def repaint_mask(mask: PIL.Image.Image, size: tuple[int, int]) -> PIL.Image.Imag
 
 def dimensions(image: Image) -> tuple[int, int] | None:
     """Width and height, read from the file's header alone; ``None`` if there is none that Pillow knows."""
-    from PIL import Image as Pillow
-
     if image.media_type == "image/png":
         head = image.head(24)
         return struct.unpack(">II", head[16:24]) if len(head) == 24 else None
+    from PIL import Image as Pillow
+
     try:
         # Pillow reads an AVIF only as a whole.
         head = image.data if image.media_type == "image/avif" else image.head(_HEAD)

@@ -12,11 +12,12 @@ from typing import Any
 
 import msgspec
 
-from imagerouter import Image, ProviderResponseError
+from imagerouter import Image, ProviderResponseError, extraction
 from imagerouter.names import slashed, stem
 from imagerouter_a1111.api import Answer
 from imagerouter_a1111.recipe import Checkpoint
 
+_FIRST, _FOLLOWING = re.compile(rb'"images"\s*:\s*\[\s*"'), re.compile(rb'"\s*,\s*"')
 _MODEL = re.compile(r"(?:^|, )Model: ([^,]+)")
 _LEFT_OUT = str.maketrans("", "", ",:")
 
@@ -40,8 +41,12 @@ class Told:
 
 
 class _Body(msgspec.Struct):
-    images: list[msgspec.Raw] | None = None
+    images: list[Any] | None = None
     info: Any = None
+
+    @property
+    def encoded(self) -> list[str]:
+        return [_text(image) for image in self.images or ()]
 
 
 def read(answer: Answer, *, count: int, provider: str) -> Told:
@@ -50,13 +55,13 @@ def read(answer: Answer, *, count: int, provider: str) -> Told:
     Raises `NoPictureError` if there is none and `ProviderResponseError` if there are fewer, or if it can't be read.
     """
     try:
-        body = msgspec.json.decode(answer.body, type=_Body)
+        body, pictures = extraction.read(answer.body, _Body, _FIRST, _FOLLOWING)
     except msgspec.MsgspecError as error:
         raise ProviderResponseError(f"provider `{provider}` sent an answer that can't be understood") from error
     info = _info(body.info)
     first = info.get("index_of_first_image")
     start = first if isinstance(first, int) and first > 0 else 0
-    images = tuple(_image(raw, provider) for raw in (body.images or [])[start : start + count] if len(raw) > 2)
+    images = tuple(_image(text, provider) for text in pictures[start : start + count] if text)
     if not images:
         raise NoPictureError(f"provider `{provider}` returned no picture")
     if len(images) < count:
@@ -72,25 +77,11 @@ def _info(text: Any) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _image(raw: msgspec.Raw, provider: str) -> Image:
-    quoted = memoryview(raw)
-    b64 = bytes(quoted[1:-1])
-    if not b64.startswith((b"iVBOR", b"/9j/", b"UklGR")) or b"\\" in b64:
-        b64 = _unusual(raw)
-    image = Image(b64=b64)
+def _image(text: bytes, provider: str) -> Image:
+    image = Image(b64=text.partition(b",")[2] if text.startswith(b"data:") else text)
     if not image.media_type.startswith("image/"):
         raise ProviderResponseError(f"provider `{provider}` returned something that is not a PNG, JPEG or WebP picture")
     return image
-
-
-def _unusual(raw: msgspec.Raw) -> bytes:
-    """The base64 of a JSON string with escapes (``\\/``) or of a ``data:`` address; nothing of anything else."""
-    try:
-        text = msgspec.json.decode(raw, type=str)
-    except msgspec.MsgspecError:
-        return b""
-    data = text.partition(",")[2] if text.startswith("data:") else text
-    return data.encode("ascii", "replace")
 
 
 def _checkpoint(info: dict[str, Any]) -> str:

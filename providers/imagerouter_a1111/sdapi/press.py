@@ -11,8 +11,6 @@ import contextlib
 from dataclasses import dataclass
 from typing import Any
 
-import structlog
-
 from imagerouter import (
     ImageRouterError,
     ProgressSink,
@@ -22,6 +20,7 @@ from imagerouter import (
     ProviderTimeoutError,
     ProviderUnavailableError,
 )
+from imagerouter.logs import get_logger
 from imagerouter.tasks import Background
 from imagerouter_a1111.api import Answer, Api
 from imagerouter_a1111.config import A1111Config
@@ -35,7 +34,7 @@ from imagerouter_a1111.sdapi.payload import batch, payload, route, settings
 from imagerouter_a1111.settings import Overrides, Settings
 from imagerouter_a1111.telling import Teller
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 STOP_SECONDS = 10.0
 """For a cancelled job to stop, before its slot is given to the next one anyway."""

@@ -12,7 +12,7 @@ from tests.providers.a1111.stocks import A1111_1_7, A1111_1_10, CONFIG, FORGE, S
 
 from imagerouter import ImageRouterError, InvalidParameterError, ProviderRejectedError
 from imagerouter_a1111.config import A1111Config
-from imagerouter_a1111.options import checked
+from imagerouter_a1111.options import checked, taken
 from imagerouter_a1111.recipe import Checkpoint, Stock
 
 JSON = st.recursive(
@@ -247,3 +247,27 @@ def test_sigmas_of_one_s_own_are_refused() -> None:
     error = refusal({"sample_params": {"custom_sigmas": [14.6, 0.0]}}, native)
     assert error.param == "provider.options.sample_params.custom_sigmas"
     assert "use `steps` and `scheduler`" in error.message
+
+
+@pytest.mark.parametrize("stock", STOCKS.values(), ids=STOCKS.keys())
+def test_whatever_is_listed_as_taken_is_an_option_and_nothing_of_ours_is(stock: Stock) -> None:
+    words = taken(stock, CONFIG)
+    assert not words & {
+        "prompt",
+        "n_iter",
+        "steps",
+        "init_images",
+        "save_images",
+        "width",
+        "resize_mode",
+        "script_args",
+    }
+    for word in words:
+        try:
+            check({word: None}, stock)
+        except ImageRouterError as error:  # about the value
+            assert "no option" not in error.message
+            assert "set by imagerouter" not in error.message
+    stranger = "colour"
+    assert stranger not in words
+    assert "no option" in refusal({stranger: 1}, stock).message if words else check({stranger: 1}, stock)

@@ -1,0 +1,257 @@
+"""One socket to a backend: bytes in, bytes out, and waiting for either."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import select
+import ssl
+from dataclasses import dataclass
+from typing import Any, cast
+
+import httpx
+
+SCRATCH = 64 * 1024
+"""Bytes that are read from a socket at a time without knowing what they are."""
+_TLS_RECORD = 32 * 1024
+"""More than the plain bytes of a TLS record that OpenSSL may have decrypted already."""
+_ENOUGH = 256 * 1024
+"""Bytes that wait to be read before the socket is left alone."""
+_NEXT_ADDRESS = 0.25
+"""Seconds until the next address of a host is tried beside the first: RFC 8305, section 8."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where connections lead to, and under what name their certificates are checked."""
+
+    host: str
+    port: int
+    name: str | None
+    """``None`` without TLS."""
+
+
+class Connection(asyncio.BufferedProtocol):
+    """What arrives is kept in ``received``, or goes straight to where `fill` was told to put it.
+
+    One task at a time waits on it. How long that may take (``patience``, in seconds) counts anew from every byte that
+    moves.
+    """
+
+    _transport: asyncio.Transport
+
+    def __init__(self, origin: Origin) -> None:
+        self.origin = origin
+        self.received = bytearray()
+        self.ended = False
+        """Nothing comes any more, and nothing can be sent."""
+        self.error: Exception | None = None
+        """Why, where it wasn't the backend's decision."""
+        self.expires = 0.0
+        """By the loop's clock: when not to be used again."""
+        self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._loop = self.closed.get_loop()
+        self._scratch = memoryview(bytearray(SCRATCH))
+        self._target: memoryview | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._late = False
+        self._moved = 0.0
+        self._unsent = 0
+        self._full = False
+        self._paused = False
+
+    # What asyncio calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # by what it can do: uvloop's isn't derived from it
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        if self._target is not None:
+            return self._target
+        # What asyncio's TLS has in store when the backend hangs up is lost unless it fits.
+        if sizehint + _TLS_RECORD > len(self._scratch):
+            self._scratch = memoryview(bytearray(sizehint + _TLS_RECORD))
+        return self._scratch
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self._moved = self._loop.time()
+        if self._target is None:
+            self.received += self._scratch[:nbytes]
+            if len(self.received) >= _ENOUGH and not self._paused:
+                self._paused = True
+                self._transport.pause_reading()
+        elif nbytes < len(self._target):
+            self._target = self._target[nbytes:]
+            return
+        else:
+            self._target = None
+        self._wake()
+
+    def eof_received(self) -> None:
+        self.ended = True
+        self._wake()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.ended = True
+        self.error = exc
+        if not self.closed.done():
+            self.closed.set_result(None)
+        self._wake()
+
+    def pause_writing(self) -> None:
+        self._full = True
+
+    def resume_writing(self) -> None:
+        self._full = False
+        self._wake()
+
+    # What a request needs.
+
+    async def secure(self, tls: ssl.SSLContext, name: str) -> None:
+        """Go on with TLS. Done by itself because asyncio, cancelled while it connects with TLS, may go on alone."""
+        plain = self._transport
+        try:
+            secured = await self._loop.start_tls(plain, self, tls, server_hostname=name)
+        except BaseException:
+            plain.abort()
+            raise
+        self._transport = cast(asyncio.Transport, secured)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether what was written last still waits for the backend to take it."""
+        return self._full and not self.ended
+
+    def write(self, *pieces: bytes) -> None:
+        self._transport.writelines(pieces)
+
+    async def more(self, patience: float | None) -> bool:
+        """Wait for something to arrive; whether it did, and not the end of the connection.
+
+        :param patience: seconds in which nothing moves.
+        """
+        known = len(self.received)
+        self._resume()
+        while len(self.received) == known and not self.ended:
+            await self._wait(patience, httpx.ReadTimeout)
+        return len(self.received) > known
+
+    async def room(self, patience: float | None) -> None:
+        """Wait until something was taken, or something else happened."""
+        await self._wait(patience, httpx.WriteTimeout)
+
+    def take(self, count: int) -> bytes:
+        """Up to so many bytes of those that have arrived."""
+        with memoryview(self.received) as view, view[:count] as wanted:
+            piece = wanted.tobytes()
+        del self.received[:count]
+        return piece
+
+    async def fill(self, target: memoryview, patience: float | None) -> int:
+        """Receive exactly what fits, without a detour. Returns how much that was when the backend hung up."""
+        known = self.take(len(target))
+        target[: len(known)] = known
+        if len(known) == len(target):
+            return len(target)
+        self._target = target[len(known) :]
+        self._resume()
+        try:
+            while self._target is not None and not self.ended:
+                await self._wait(patience, httpx.ReadTimeout)
+            return len(target) - (0 if self._target is None else len(self._target))
+        finally:
+            self._target = None
+
+    def abort(self) -> None:
+        """Close at once: nothing more arrives or is sent."""
+        self.ended = True
+        self._transport.abort()
+
+    def expire_after(self, seconds: float) -> float:
+        """Not to be used again later than that; the time by the loop's clock."""
+        now = self._loop.time()
+        self.expires = now + seconds
+        return now
+
+    def is_stale(self) -> bool:
+        """Whether it can't take another request: it is old, or closed, or something came unasked.
+
+        The kernel is asked as well, because what it knows may not have reached us yet.
+        """
+        if self.ended or self.received or self._loop.time() >= self.expires:
+            return True
+        poll = select.poll()
+        poll.register(self._transport.get_extra_info("socket").fileno(), select.POLLIN)
+        return bool(poll.poll(0))
+
+    def _resume(self) -> None:
+        if self._paused and not self.ended:
+            self._paused = False
+            self._transport.resume_reading()
+
+    async def _wait(self, patience: float | None, late: type[httpx.TimeoutException]) -> None:
+        self._waiter = self._loop.create_future()
+        if patience is not None:
+            self._moved = self._loop.time()
+            self._timer = self._loop.call_at(self._moved + patience, self._expire, patience)
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+            if self._timer is not None:
+                self._timer.cancel()
+        if self._late:
+            raise late("nothing moved for too long")
+
+    def _expire(self, patience: float) -> None:
+        unsent = self._transport.get_write_buffer_size()
+        if unsent != self._unsent:
+            self._unsent, self._moved = unsent, self._loop.time()
+        due = self._moved + patience
+        if due > self._loop.time():
+            self._timer = self._loop.call_at(due, self._expire, patience)
+        else:
+            self._late = True
+            self._wake()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+
+async def connect(origin: Origin, tls: ssl.SSLContext, patience: float | None) -> Connection:
+    """A new connection.
+
+    :param patience: seconds until it can take a request, TLS included.
+    :raises httpx.ConnectError: there is nobody, or not who it should be.
+    :raises httpx.ConnectTimeout: nobody says anything.
+    """
+    try:
+        async with asyncio.timeout(patience):
+            connection = await _connected(origin)
+            if origin.name is not None:
+                await connection.secure(tls, origin.name)
+            return connection
+    except TimeoutError as error:
+        raise httpx.ConnectTimeout(str(error)) from error
+    except (OSError, UnicodeError, OverflowError) as error:
+        raise httpx.ConnectError(str(error)) from error
+
+
+async def _connected(origin: Origin) -> Connection:
+    loop = asyncio.get_running_loop()
+    # Only where there is more than one to try: asyncio, cancelled at the wrong moment of that, forgets a socket until
+    # garbage is collected. uvloop doesn't know how to.
+    several = isinstance(loop, asyncio.BaseEventLoop) and _is_name(origin.host)
+    options: dict[str, Any] = {"happy_eyeballs_delay": _NEXT_ADDRESS} if several else {}
+    _, connection = await loop.create_connection(lambda: Connection(origin), origin.host, origin.port, **options)
+    return connection
+
+
+def _is_name(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return True
+    return False
