@@ -1,8 +1,16 @@
 import os
+import sys
 import tempfile
 
 import structlog
 from hypothesis import settings
+
+# Where the environment keeps no bytecode, every command that a test starts would compile all that it imports again.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
+# Tests share the cores already: threads of torch that wait for each other would only take turns.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 # A ComfyUI or a web UI that happens to run on this machine must not be found by servers without a configuration.
 os.environ["COMFY_PORT"] = "9"

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
-import structlog
+if TYPE_CHECKING:
+    from imagerouter.config import Server
 
-from imagerouter.config import Server
+LogLevel = Literal["debug", "info", "warning", "error"]
 
 
 def configure(server: Server) -> None:
     """Set up structlog for the process. Logs go to stderr; stdout belongs to what commands print."""
+    import structlog
+
     has_terminal = sys.stderr.isatty()
     console = server.log_format == "console" or (server.log_format == "auto" and has_terminal)
     renderers: list[Any] = (

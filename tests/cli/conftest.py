@@ -4,10 +4,14 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
 from pathlib import Path
 
 import pytest
+import structlog
+from click.testing import CliRunner
+
+from imagerouter import cli
 
 CONFIG = """
 providers:
@@ -27,7 +31,7 @@ def environment(home: Path) -> dict[str, str]:
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Run:
+def process(tmp_path: Path) -> Run:
     """Run ``imagerouter`` with these arguments in an empty folder that holds ``imagerouter.yaml``."""
     (tmp_path / "imagerouter.yaml").write_text(CONFIG)
 
@@ -44,7 +48,30 @@ def run(tmp_path: Path) -> Run:
     return _run
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """The same without a process of its own, whose imports would take longer than what the command does."""
+    (tmp_path / "imagerouter.yaml").write_text(CONFIG)
+
+    def _run(*arguments: str, **variables: str) -> "subprocess.CompletedProcess[bytes]":
+        cleared = dict.fromkeys(name for name in os.environ if name.startswith("IMAGEROUTER_"))
+        logging = structlog.get_config()
+        with (
+            chdir(tmp_path),
+            CliRunner().isolation(env={**cleared, **environment(tmp_path), **variables}) as (out, err, _),
+            pytest.MonkeyPatch.context() as patched,
+        ):
+            patched.setattr(sys, "argv", ["imagerouter", *arguments])
+            try:
+                code = cli._run()
+            finally:
+                structlog.configure(**logging)
+            return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
+
+    return _run
+
+
+@pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of ``imagerouter serve`` in a process of its own."""
     folder = tmp_path_factory.mktemp("server")

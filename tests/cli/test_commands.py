@@ -21,7 +21,7 @@ def lines(output: bytes) -> list[str]:
 
 
 def test_help_imports_nothing_heavy() -> None:
-    heavy = ("torch", "diffusers", "litestar", "granian", "httpx", "PIL", "rich", "yaml")
+    heavy = ("torch", "diffusers", "litestar", "uvicorn", "httpx", "PIL", "rich", "yaml")
     code = (
         "import sys\nfrom imagerouter import cli\nsys.argv = ['imagerouter', '--help']\ncode = cli._run()\n"
         f"print([name for name in {heavy!r} if name in sys.modules], code)"
@@ -44,12 +44,12 @@ def test_every_command_is_explained_with_an_example() -> None:
     assert all(summary.endswith(".") for summary in summaries)
 
 
-def test_the_version_is_the_packages(run: Run) -> None:
-    assert lines(run("--version").stdout) == [f"imagerouter {__version__}"]
+def test_the_version_is_the_packages(process: Run) -> None:
+    assert lines(process("--version").stdout) == [f"imagerouter {__version__}"]
 
 
-def test_a_picture_is_drawn_without_a_server(run: Run, tmp_path: Path) -> None:
-    done = run("generate", "a cat", "-o", "cat.webp", "--seed", "7", "--size", "80x48", "--lora", "ink:0.5")
+def test_a_picture_is_drawn_without_a_server(process: Run, tmp_path: Path) -> None:
+    done = process("generate", "a cat", "-o", "cat.webp", "--seed", "7", "--size", "80x48", "--lora", "ink:0.5")
     assert (done.returncode, lines(done.stdout)) == (0, ["cat.webp  80x48  seed 7  alpha on desk"])
     assert lines(done.stderr) == ["Ignored by desk: loras"]
     with Image.open(tmp_path / "cat.webp") as image:
@@ -65,8 +65,8 @@ def test_several_pictures_are_numbered_and_described_as_json(run: Run, tmp_path:
     assert sorted(path.name for path in tmp_path.glob("*.png")) == ["cat-1.png", "cat-2.png"]
 
 
-def test_a_picture_can_go_to_stdout_and_nothing_else_does(run: Run) -> None:
-    done = run("generate", "a cat", "-o", "-", "--seed", "7")
+def test_a_picture_can_go_to_stdout_and_nothing_else_does(process: Run) -> None:
+    done = process("generate", "a cat", "-o", "-", "--seed", "7")
     with Image.open(BytesIO(done.stdout)) as image:
         assert image.format == "PNG"
     assert lines(done.stderr) == ["-  64x64  seed 7  alpha on desk"]
@@ -83,8 +83,8 @@ def test_what_could_not_be_saved_is_refused_before_it_is_drawn(run: Run) -> None
         assert reason in done.stderr.decode()
 
 
-def test_a_failure_is_one_line_and_exit_code_1(run: Run) -> None:
-    done = run("generate", "a cat", "-m", "alhpa")
+def test_a_failure_is_one_line_and_exit_code_1(process: Run) -> None:
+    done = process("generate", "a cat", "-m", "alhpa")
     assert done.returncode == 1
     assert len(lines(done.stderr)) == 1
     assert "`alhpa` does not exist" in done.stderr.decode()

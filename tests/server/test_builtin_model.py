@@ -19,7 +19,15 @@ def picture(b64: str) -> Pillow.Image:
 
 
 def draw(builtin: Any, prompt: str = "a red circle on a blue background", **extra: Any) -> Any:
-    return builtin.sdk.images.generate(model="builtin", prompt=prompt, extra_body={"seed": 7, "steps": 12, **extra})
+    """A quick one: a quarter of the model's own pixels."""
+    wanted = {"seed": 7, "steps": 4, "size": "128x128", **extra}
+    return builtin.sdk.images.generate(model="builtin", prompt=prompt, extra_body=wanted)
+
+
+@pytest.fixture(scope="module")
+def plain(builtin: Any) -> str:
+    """What `draw` draws by default."""
+    return str(draw(builtin).data[0].b64_json)
 
 
 def middle(drawn: Pillow.Image) -> tuple[int, ...]:
@@ -52,7 +60,7 @@ def test_the_same_request_gives_the_same_bytes_and_n_gives_the_single_images(bui
 
 def test_every_parameter_is_honoured_or_listed_as_ignored(builtin: Any) -> None:
     answer = builtin.sdk.images.generate(
-        model="builtin", prompt="a green square", n=1, size="320x192", quality="high", background="opaque",
+        model="builtin", prompt="a green square", n=1, size="192x128", quality="high", background="opaque",
         output_format="jpeg", output_compression=90, moderation="low", style="vivid", user="someone",
         extra_body={
             "negative_prompt": "red", "steps": 10, "cfg_scale": 2.5, "seed": 1, "sampler": "DPM++ 2M Karras",
@@ -61,17 +69,17 @@ def test_every_parameter_is_honoured_or_listed_as_ignored(builtin: Any) -> None:
     )  # fmt: skip
     told = answer.model_extra["imagerouter"]
     assert told["applied"] | {
-        "steps": 10, "cfg_scale": 2.5, "sampler": "dpmpp_2m", "scheduler": "karras", "width": 320, "height": 192,
+        "steps": 10, "cfg_scale": 2.5, "sampler": "dpmpp_2m", "scheduler": "karras", "width": 192, "height": 128,
     } == told["applied"]  # fmt: skip
     assert {"quality", "background", "style", "guidance", "hires"} <= set(told["ignored"])
     drawn = Pillow.open(BytesIO(base64.b64decode(answer.data[0].b64_json)))
-    assert (drawn.format, drawn.size) == ("JPEG", (320, 192))
+    assert (drawn.format, drawn.size) == ("JPEG", (192, 128))
 
 
 @pytest.mark.parametrize(
     "change",
     [
-        {"steps": 3},
+        {"steps": 2},
         {"cfg_scale": 6},
         {"negative_prompt": "a blue background"},
         {"seed": 8},
@@ -79,13 +87,13 @@ def test_every_parameter_is_honoured_or_listed_as_ignored(builtin: Any) -> None:
     ],
     ids=str,
 )
-def test_each_parameter_changes_the_picture(builtin: Any, change: dict[str, Any]) -> None:
-    before = picture(draw(builtin).data[0].b64_json)
+def test_each_parameter_changes_the_picture(builtin: Any, plain: str, change: dict[str, Any]) -> None:
+    before = picture(plain)
     after = picture(draw(builtin, **change).data[0].b64_json)
     assert difference(before, after) > 0.3
 
 
-@pytest.mark.parametrize("size", ["512x256", "200x300", "768x768", "64x64"])
+@pytest.mark.parametrize("size", ["512x256", "200x300", "64x64"])
 def test_other_sizes_and_aspect_ratios_come_back_exactly(builtin: Any, size: str) -> None:
     drawn = picture(draw(builtin, size=size, steps=8).data[0].b64_json)
     assert f"{drawn.width}x{drawn.height}" == size
@@ -93,41 +101,41 @@ def test_other_sizes_and_aspect_ratios_come_back_exactly(builtin: Any, size: str
 
 
 def test_strength_says_how_far_an_input_picture_may_change(builtin: Any) -> None:
-    start = draw(builtin).data[0].b64_json
+    start = draw(builtin, steps=8).data[0].b64_json
     little, much = (
-        picture(draw(builtin, "a green circle on a blue background", image=start, strength=s).data[0].b64_json)
+        picture(draw(builtin, "a green circle on a blue background", image=start, strength=s, steps=8).data[0].b64_json)
         for s in (0.2, 0.95)
     )
     assert difference(picture(start), little) < difference(picture(start), much)
 
 
 def test_inpainting_changes_only_what_the_mask_says(builtin: Any) -> None:
-    start = draw(builtin).data[0].b64_json
-    mask = Pillow.new("RGBA", (256, 256), (0, 0, 0, 255))
-    mask.paste((0, 0, 0, 0), (128, 0, 256, 256))
+    start = draw(builtin, steps=8).data[0].b64_json
+    mask = Pillow.new("RGBA", (128, 128), (0, 0, 0, 255))
+    mask.paste((0, 0, 0, 0), (64, 0, 128, 128))
     out = BytesIO()
     mask.save(out, "PNG")
     encoded = base64.b64encode(out.getvalue()).decode()
-    answer = draw(builtin, "a yellow background", image=start, mask=encoded, strength=1.0, steps=20)
+    answer = draw(builtin, "a yellow background", image=start, mask=encoded, strength=1.0, steps=12)
     after, before = picture(answer.data[0].b64_json), picture(start)
-    assert difference(before.crop((0, 0, 120, 256)), after.crop((0, 0, 120, 256))) == 0
-    assert difference(before.crop((136, 0, 256, 256)), after.crop((136, 0, 256, 256))) > 3
+    assert difference(before.crop((0, 0, 56, 128)), after.crop((0, 0, 56, 128))) == 0
+    assert difference(before.crop((72, 0, 128, 128)), after.crop((72, 0, 128, 128))) > 3
 
 
 def test_a_stream_has_previews_and_ends_with_the_picture_itself(builtin: Any) -> None:
     events = list(
         builtin.sdk.images.generate(
             prompt="a red circle on a blue background", stream=True, partial_images=2,
-            extra_body={"seed": 7, "steps": 12, "stream_progress": True},
+            size="128x128", extra_body={"seed": 7, "steps": 6, "stream_progress": True},
         )
     )  # fmt: skip
     kinds = [event.type.rpartition(".")[2] for event in events]
     assert kinds.count("partial_image") == 2
     assert kinds[-1] == "completed"
     steps = [event.step for event in events if event.type.endswith("progress") and event.stage == "render"]
-    assert steps[-1] == 12
+    assert steps[-1] == 6
     assert steps == sorted(steps)
-    assert events[-1].b64_json == draw(builtin).data[0].b64_json
+    assert events[-1].b64_json == draw(builtin, steps=6).data[0].b64_json
 
 
 def test_models_are_listed_with_what_they_can_do(builtin: Any) -> None:
@@ -164,7 +172,7 @@ def test_a_prompt_in_any_language_or_length_draws_something(builtin: Any) -> Non
 
 
 def test_curl_works_as_in_the_readme(builtin: Any) -> None:
-    body = json.dumps({"prompt": "a yellow star on a black background", "seed": 3, "steps": 12})
+    body = json.dumps({"prompt": "a yellow star on a black background", "seed": 3, "steps": 4})
     command = [
         "curl",
         "-sS",
@@ -179,10 +187,10 @@ def test_curl_works_as_in_the_readme(builtin: Any) -> None:
 
 
 def test_requests_at_once_all_get_their_own_picture(builtin: Any) -> None:
-    alone = {seed: draw(builtin, seed=seed, steps=4).data[0].b64_json for seed in range(4)}
+    alone = {seed: draw(builtin, seed=seed, steps=4).data[0].b64_json for seed in range(2)}
     with ThreadPoolExecutor(8) as pool:
-        together = list(pool.map(lambda seed: draw(builtin, seed=seed % 4, steps=4).data[0].b64_json, range(8)))
-    assert together == [alone[seed % 4] for seed in range(8)]
+        together = list(pool.map(lambda seed: draw(builtin, seed=seed % 2, steps=4).data[0].b64_json, range(6)))
+    assert together == [alone[seed % 2] for seed in range(6)]
 
 
 def test_hanging_up_stops_the_work_within_a_step(builtin: Any) -> None:

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image as Pillow
 
 ROOT = Path(__file__).parents[2]
+FAKE = 'providers: {desk: {type: "imagerouter.testing:FakeProvider"}}'
 
 
 def run(command: list[str], folder: Path) -> str:
@@ -46,7 +47,7 @@ def test_the_curl_example_draws_and_shows_an_error(builtin: Any, tmp_path: Path)
 def test_the_demo_starts_a_server_of_its_own_and_says_where_the_picture_is(tmp_path: Path) -> None:
     said = run([sys.executable, str(ROOT / "examples" / "demo.py")], tmp_path)
     assert str(tmp_path / "demo.png") in said
-    assert Pillow.open(tmp_path / "demo.png").size == (512, 512)
+    assert Pillow.open(tmp_path / "demo.png").size == (256, 256)
 
 
 def test_the_readmes_snippets_work_as_pasted(builtin: Any, tmp_path: Path) -> None:
@@ -54,9 +55,29 @@ def test_the_readmes_snippets_work_as_pasted(builtin: Any, tmp_path: Path) -> No
     shell = next(block for block in re.findall(r"```sh\n(.*?)```", readme, re.DOTALL) if block.startswith("curl"))
     run(["sh", "-c", shell], tmp_path)
     assert Pillow.open(tmp_path / "star.png").size == (256, 256)
-    (snippet,) = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
-    run([sys.executable, "-c", snippet], tmp_path)
+    sdk, embedded = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+    run([sys.executable, "-c", sdk], tmp_path)
     assert Pillow.open(tmp_path / "circle-8.png").size == (512, 512)
+    (tmp_path / "imagerouter.yaml").write_text(FAKE)
+    run([sys.executable, "-c", embedded], tmp_path)
+    assert Pillow.open(tmp_path / "triangle.png").size == (64, 64)
+
+
+def test_the_embedded_example_needs_no_server(tmp_path: Path) -> None:
+    (tmp_path / "imagerouter.yaml").write_text(FAKE)
+    assert run([sys.executable, str(ROOT / "examples" / "embedded.py")], tmp_path) == "circle.png\nrecoloured.png\n"
+    assert Pillow.open(tmp_path / "recoloured.png").size == (64, 64)
+
+
+def test_the_documents_python_runs_from_its_first_line_to_its_last(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "imagerouter.yaml").write_text(FAKE)
+    names: dict[str, Any] = {}
+    for block in re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "python.md").read_text(), re.DOTALL):
+        exec(block, names)
+    assert [len(names["result"]), len(names["again"])] == [1, 2]
+    drawn = {path.stem for path in tmp_path.glob("*.png")}
+    assert drawn == {"circle", "star-0", "star-1", "star"}
 
 
 def test_the_readme_stays_short() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import structlog
@@ -20,6 +21,8 @@ class InFlight(ASGIMiddleware):
     def __init__(self) -> None:
         self.over = asyncio.Event()
         """Set when the shutdown waits no longer; each request then ends by itself, with an error of ours."""
+        self.stops: set[Callable[[], object]] = set()
+        """Called at that moment."""
         self._tasks: set[asyncio.Task[Any]] = set()
 
     @property
@@ -40,9 +43,15 @@ class InFlight(ASGIMiddleware):
         finally:
             self._tasks.discard(task)
 
+    def end(self) -> None:
+        """The shutdown waits no longer."""
+        self.over.set()
+        for stop in list(self.stops):
+            stop()
+
     async def dismiss(self, grace: float) -> None:
         """End all requests: ask first, then cancel. Each step takes ``grace`` seconds at most."""
-        self.over.set()
+        self.end()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=grace)
         if self._tasks:

@@ -1,20 +1,21 @@
-"""The process: granian around the application."""
+"""The process: a listening socket and its connections around the application."""
 
 from __future__ import annotations
 
 import asyncio
 import signal
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import structlog
-from granian.constants import HTTPModes, Interfaces
-from granian.server.embed import Server as Granian
 from litestar import Litestar
 
 from imagerouter.app.costs_file import costs_file
+from imagerouter.app.protocol import Connections, Protocol, protocol_config
 from imagerouter.app.reload import Hangups, Source
 from imagerouter.app.shutdown import Signals, close, drain, exit_soon
 from imagerouter.app.wiring import create_app
@@ -25,7 +26,8 @@ from imagerouter.telemetry import configure
 
 log = structlog.get_logger(__name__)
 
-MAX_CONNECTIONS = 20_000
+BACKLOG = 2048
+"""Connections that may wait to be accepted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +36,6 @@ class Listening:
 
     app: Litestar
     url: str
-    closed: asyncio.Task[None]
-    """Done when the server has stopped by itself, which it does only when it failed."""
 
     @property
     def engine(self) -> Engine:
@@ -49,21 +49,27 @@ def serve(config: Config, source: Source | None = None) -> None:
     SIGHUP loads the configuration again, from ``source``. Raises `ImageRouterError` if the address can't be used.
     """
     configure(config.server)
-    asyncio.run(_serve(config, source))
+    _run(_serve(config, source))
+
+
+def _run(work: Coroutine[Any, Any, None]) -> None:
+    try:
+        import uvloop
+    except ImportError:  # there is none for Windows
+        asyncio.run(work)
+    else:
+        uvloop.run(work)
 
 
 async def _serve(config: Config, source: Source | None) -> None:
     signals, loop = Signals(), asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, signals)
-    stopping = asyncio.create_task(signals.stop.wait())
     async with listening(config, source) as server:
         loop.add_signal_handler(signal.SIGHUP, Hangups(server.app))
         log.info("server.listening", url=server.url, providers=list(config.providers))
-        await asyncio.wait([server.closed, stopping], return_when=asyncio.FIRST_COMPLETED)
-        if stopping.done():
-            await drain(server.app, server.engine.config.server.drain, signals)
-    stopping.cancel()
+        await signals.stop.wait()
+        await drain(server.app, server.engine.config.server.drain, signals)
     log.info("server.stopped")
     exit_soon()
 
@@ -71,54 +77,46 @@ async def _serve(config: Config, source: Source | None) -> None:
 @asynccontextmanager
 async def listening(config: Config, source: Source | None = None) -> AsyncIterator[Listening]:
     """A server on ``config.server``'s address, answering from the first moment on; port 0 takes a free one."""
-    address, port = _bindable(config.server.host, config.server.port)
-    app = create_app(config, source=source, costs_file=costs_file(config.server))
-    granian = Granian(
-        app,
-        address=address,
-        port=port,
-        interface=Interfaces.ASGI,
-        http=HTTPModes.http1,
-        websockets=False,
-        backlog=2048,
-        # Connections served at once, idle keep-alive ones included: granian's default of one backlog would let
-        # 128 idle clients shut out everybody else until they time out.
-        backpressure=MAX_CONNECTIONS,
-        log_enabled=False,
-    )
-    closed = asyncio.create_task(granian.serve())
-    await _answering(address, port, closed)
-    try:
-        yield Listening(app, f"http://{_shown(config.server.host)}:{port}", closed)
-    finally:
-        await close(app, granian, closed)
-
-
-async def _answering(address: str, port: int, closed: asyncio.Task[None]) -> None:
-    while not closed.done():  # granian has no event for it
+    with _bound(config.server.host, config.server.port) as bound:
+        app = create_app(config, source=source, costs_file=costs_file(config.server))
+        connections, stopping = Connections(), asyncio.Event()
+        alive = asyncio.create_task(_alive(app, stopping), name="application")
+        started = asyncio.create_task(app.state.started.wait())
+        await asyncio.wait([alive, started], return_when=asyncio.FIRST_COMPLETED)
+        started.cancel()
+        if alive.done():
+            await alive
+        make = partial(Protocol, protocol_config(app), connections)
+        server = await asyncio.get_running_loop().create_server(make, sock=bound, backlog=BACKLOG)
         try:
-            _, writer = await asyncio.open_connection(_reachable(address), port)
-        except OSError:
-            await asyncio.sleep(0.01)
-        else:
-            writer.close()
-            return
+            yield Listening(app, f"http://{_shown(config.server.host)}:{bound.getsockname()[1]}")
+        finally:
+            server.close()
+            await close(app, connections, stopping, alive)
 
 
-def _bindable(host: str, port: int) -> tuple[str, int]:
-    """The address and port, checked: granian takes no names, and would only log that a port is taken.
+async def _alive(app: Litestar, stopping: asyncio.Event) -> None:
+    """The application's life, from its providers' start to their end, in one task as its task groups want it."""
+    async with app.lifespan():
+        await stopping.wait()
 
-    Port 0 becomes one that is free; a name that stands for several addresses is taken as the first usable one.
+
+def _bound(host: str, port: int) -> socket.socket:
+    """A socket on this address; a name that stands for several addresses is taken as the first usable one.
+
+    Raises `ImageRouterError`.
     """
     refusal = OSError(f"no address belongs to {host!r}")
     for family, address in _addresses(host):
+        bound = socket.socket(family, socket.SOCK_STREAM)
         try:
-            with socket.socket(family, socket.SOCK_STREAM) as probe:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                probe.bind((address, port))
-                return address, int(probe.getsockname()[1])
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            bound.bind((address, port))
         except OSError as error:
+            bound.close()
             refusal = error
+        else:
+            return bound
     raise ImageRouterError(f"can't listen on {_shown(host)}:{port}: {refusal.strerror or refusal}")
 
 
@@ -130,10 +128,6 @@ def _addresses(host: str) -> list[tuple[socket.AddressFamily, str]]:
         reason = getattr(error, "strerror", None) or "not a host name"
         raise ImageRouterError(f"can't listen on {_shown(host)}: {reason}") from None
     return sorted((family, str(address[0])) for family, _, _, _, address in found)
-
-
-def _reachable(address: str) -> str:
-    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address)  # noqa: S104 - not a bind
 
 
 def _shown(host: str) -> str:

@@ -9,9 +9,10 @@ import time
 from typing import NoReturn
 
 import structlog
-from granian.server.embed import Server as Granian
 from litestar import Litestar
 
+from imagerouter.app.in_flight import InFlight
+from imagerouter.app.protocol import Connections
 from imagerouter.fleet.fleet import CLOSE_SECONDS
 
 log = structlog.get_logger(__name__)
@@ -45,48 +46,47 @@ async def drain(app: Litestar, seconds: float, signals: Signals) -> None:
     scheduler, in_flight = app.state.engine.scheduler, app.state.in_flight
     log.info("server.draining", running=scheduler.running, waiting=scheduler.waiting)
     # Kept where it outlives this function: it goes on while clients read what has been written.
-    app.state.patience = asyncio.create_task(_patience(in_flight.over, seconds, signals))
+    app.state.patience = asyncio.create_task(_patience(in_flight, seconds, signals))
     while in_flight.count and not in_flight.over.is_set():  # noqa: ASYNC110
         await asyncio.sleep(0.05)
-    # granian has the last bytes now, and no event that says when they are on the wire.
-    await asyncio.sleep(0.2)
 
 
-async def _patience(over: asyncio.Event, seconds: float, signals: Signals) -> None:
-    """Set ``over`` after ``seconds`` or at the second signal."""
+async def _patience(in_flight: InFlight, seconds: float, signals: Signals) -> None:
+    """End what is in flight after ``seconds`` or at the second signal."""
     try:
         async with asyncio.timeout(seconds):
             await signals.over.wait()
     except TimeoutError:
         log.warning("server.drain_over", seconds=seconds)
-    over.set()
+    in_flight.end()
 
 
-async def close(app: Litestar, granian: Granian, closed: asyncio.Task[None]) -> None:
-    """Stop listening, then wait for open connections while the patience lasts, and not much longer."""
+async def close(app: Litestar, connections: Connections, stopping: asyncio.Event, alive: asyncio.Task[None]) -> None:
+    """Wait for open connections while the patience lasts, and not much longer; then end the application.
+
+    :param stopping: ends ``alive``, the application, when it is set.
+    """
     in_flight = app.state.in_flight
     if not app.state.draining:  # a failure, or a test's end: nobody asked to wait
-        in_flight.over.set()
-    granian.stop()  # type: ignore[no-untyped-call]
-    served = app.state.served
-    await _first(closed, served, in_flight.over)
-    if not closed.done() and not served.is_set():
+        in_flight.end()
+    connections.shut()
+    await _first(connections.none_left, in_flight.over)
+    if not connections.none_left.is_set():
         await in_flight.dismiss(GRACE_SECONDS)
-        await _first(closed, served, within=GRACE_SECONDS)
-    ending = closed
-    if not closed.done() and not served.is_set():
+        await _first(connections.none_left, within=GRACE_SECONDS)
+    if not connections.none_left.is_set():
         log.warning("server.connections_cut")
-        closed.cancel()
-        ending = asyncio.create_task(app.state.engine.fleet.aclose())
-    await asyncio.wait([ending], timeout=CLOSE_SECONDS + 1)
-    if ending.done():
-        await ending
+        connections.cut()
+    stopping.set()
+    await asyncio.wait([alive], timeout=CLOSE_SECONDS + 1)
+    if alive.done():
+        await alive
 
 
-async def _first(closed: asyncio.Task[None], *events: asyncio.Event, within: float | None = None) -> None:
+async def _first(*events: asyncio.Event, within: float | None = None) -> None:
     """Wait for whatever comes first."""
     waits = [asyncio.create_task(event.wait()) for event in events]
-    await asyncio.wait([closed, *waits], timeout=within, return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait(waits, timeout=within, return_when=asyncio.FIRST_COMPLETED)
     for wait in waits:
         wait.cancel()
 

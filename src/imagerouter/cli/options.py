@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from click.core import ParameterSource
 
-from imagerouter.config import Config, Server
-from imagerouter.config.loader import resolve
 from imagerouter.telemetry import configure
+
+if TYPE_CHECKING:
+    from imagerouter.config import Config
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -57,7 +58,16 @@ def chosen_server(context: click.Context) -> str | None:
     raise click.UsageError("--server and --config exclude each other: a server has its own configuration")
 
 
-async def local_config(path: Path | None) -> Config:
-    """The configuration for work in this process, where only errors are worth a line of log."""
+def configure_quietly() -> None:
+    """For work in this process, where only errors are worth a line of log."""
+    from imagerouter.config import Server
+
     configure(Server(log_level="error"))
+
+
+async def local_config(path: Path | None) -> Config:
+    """The configuration for work in this process."""
+    from imagerouter.config.loader import resolve
+
+    configure_quietly()
     return await resolve(path)

@@ -1,0 +1,117 @@
+"""HTTP/1.1 on the wire: uvicorn's protocol on llhttp, with limits to heads and errors in OpenAI's shape."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from email.utils import formatdate
+from typing import TYPE_CHECKING, Any
+
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from imagerouter.errors import InvalidRequestError
+from imagerouter.openai import response
+
+if TYPE_CHECKING:
+    from litestar import Litestar
+
+KEEP_ALIVE_SECONDS = 75
+"""Longer than the minute that proxies keep an idle connection: they must not send into one that is being closed."""
+MAX_HEAD = 65_536
+"""Bytes of a request's line and headers together; the parser itself has no limit."""
+
+
+class Connections(ServerState):
+    """All connections of a server."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.none_left = asyncio.Event()
+        self.none_left.set()
+        self._second = 0
+
+    def date(self) -> list[tuple[bytes, bytes]]:
+        """The ``date`` header, made once a second."""
+        if (second := int(time.time())) != self._second:
+            self._second = second
+            self.default_headers = [(b"date", formatdate(second, usegmt=True).encode())]
+        return self.default_headers
+
+    def shut(self) -> None:
+        """Close those that are idle; the others end with the answer that they are about."""
+        for connection in list(self.connections):
+            connection.shutdown()
+
+    def cut(self) -> None:
+        """End all of them at once."""
+        for connection in list(self.connections):
+            if connection.transport is not None:
+                connection.transport.abort()
+        for task in self.tasks:
+            task.cancel()
+
+
+class Protocol(HttpToolsProtocol):
+    """One connection."""
+
+    server_state: Connections
+
+    def __init__(self, config: uvicorn.Config, connections: Connections) -> None:
+        super().__init__(config, connections, {})
+        self._head = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.server_state.none_left.clear()
+        super().connection_made(transport)  # type: ignore[arg-type]
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        if not self.connections:
+            self.server_state.none_left.set()
+
+    def on_message_begin(self) -> None:
+        self._head = 0
+        self.server_state.date()
+        super().on_message_begin()
+
+    def on_url(self, url: bytes) -> None:
+        self._count(url)
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._count(name + value)
+        super().on_header(name, value)
+
+    def _count(self, part: bytes) -> None:
+        self._head += len(part)
+        if self._head > MAX_HEAD:
+            raise ValueError(f"The request's head is larger than {MAX_HEAD} bytes")  # the parser reports it
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - the parser's own words
+        """What can't be read is answered and the connection closed."""
+        too_large = self._head > MAX_HEAD
+        reason = f"The request's head is larger than {MAX_HEAD} bytes" if too_large else "This is not HTTP/1.1"
+        body = response.error_body(InvalidRequestError(reason))
+        head = b"content-type: application/json\r\ncontent-length: %d\r\n" % len(body)
+        last = b"x-should-retry: false\r\nconnection: close\r\n\r\n"
+        self.transport.write(STATUS_LINE[431 if too_large else 400] + head + last + body)
+        self.transport.close()
+
+
+def protocol_config(app: Litestar) -> Any:
+    """What uvicorn's protocol wants to know; the process is ours."""
+    config = uvicorn.Config(
+        app,
+        http=Protocol,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        proxy_headers=False,
+        server_header=False,
+    )
+    config.load()
+    return config
