@@ -42,7 +42,7 @@ def main() -> None:
         wait_until_ready(url, server)
         client = OpenAI(base_url=f"{url}/v1", api_key="none-needed")
         print(f'drawing "{PROMPT}" ...')
-        answer = client.images.generate(model=MODEL, prompt=PROMPT, size="512x512", extra_body={"seed": 7})
+        answer = client.images.generate(model=MODEL, prompt=PROMPT, size="256x256", extra_body={"seed": 7})
     finally:
         server.terminate()
         server.wait()

@@ -1,22 +1,29 @@
 """imagerouter: one OpenAI-compatible endpoint in front of every image backend."""
 
-from imagerouter.errors import (
-    GenerationError,
-    ImageRouterError,
-    InvalidParameterError,
-    MisconfiguredError,
-    ModelNotFoundError,
-    OutOfMemoryError,
-    ProviderBusyError,
-    ProviderError,
-    ProviderRejectedError,
-    ProviderResponseError,
-    ProviderTimeoutError,
-    ProviderUnavailableError,
-)
-from imagerouter.parameters import IMAGE, OBJECT, STRING, Descriptor, between, one_of
-from imagerouter.provider import Binding, Model, Provider, ProviderConfig, Status
-from imagerouter.types import Hires, Image, ImageRequest, Images, Lora, Operation, Progress, ProgressSink
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from imagerouter.client import AsyncClient, Client
+    from imagerouter.errors import (
+        GenerationError,
+        ImageRouterError,
+        InvalidParameterError,
+        MisconfiguredError,
+        ModelNotFoundError,
+        OutOfMemoryError,
+        ProviderBusyError,
+        ProviderError,
+        ProviderRejectedError,
+        ProviderResponseError,
+        ProviderTimeoutError,
+        ProviderUnavailableError,
+    )
+    from imagerouter.parameters import IMAGE, OBJECT, STRING, Descriptor, between, one_of
+    from imagerouter.provider import Binding, Model, Provider, ProviderConfig, Status
+    from imagerouter.types import Hires, Image, ImageRequest, Images, Lora, Operation, Progress, ProgressSink
 
 __version__ = "0.1.0"
 
@@ -24,7 +31,9 @@ __all__ = [
     "IMAGE",
     "OBJECT",
     "STRING",
+    "AsyncClient",
     "Binding",
+    "Client",
     "Descriptor",
     "GenerationError",
     "Hires",
@@ -54,3 +63,15 @@ __all__ = [
     "between",
     "one_of",
 ]
+
+_HOMES = ("errors", "types", "parameters", "provider", "client")
+
+
+def __getattr__(name: str) -> Any:
+    """Each name from where it lives, once somebody asks for it: a command's ``--help`` needs none of them."""
+    if name in __all__:
+        for home in _HOMES:
+            if (found := getattr(import_module(f"imagerouter.{home}"), name, None)) is not None:
+                globals()[name] = found
+                return found
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,9 +1,9 @@
-"""Where a command's work is done: on a server, or by an engine in this process, with the same events."""
+"""Where a command's work is done: on a server, or in this process."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,23 +11,23 @@ from typing import Any, Protocol
 import httpx
 import msgspec
 
-from imagerouter.cli.options import local_config
-from imagerouter.engine import Engine
+from imagerouter.cli.options import configure_quietly
+from imagerouter.client import AsyncClient, CompletedEvent, Picture, ProgressEvent, Result
 from imagerouter.errors import ConfigError, ImageRouterError
 from imagerouter.http import make_client
-from imagerouter.openai import describe, response
-from imagerouter.routing.explain import explained, question
+from imagerouter.types import Image
 
 KEY_VARIABLE = "IMAGEROUTER_API_KEY"
+Show = Callable[[ProgressEvent], None]
 SILENCE_SECONDS = 60.0
-"""Servers send a comment every ten seconds while they have nothing to say."""
+"""Servers send a comment every four seconds while they have nothing to say."""
 
 
 class Backend(Protocol):
     """What the commands need that work with either kind."""
 
-    def events(self, fields: dict[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
-        """The payloads of a streamed call. A failure is raised."""
+    async def draw(self, fields: dict[str, Any], show: Show) -> Result:
+        """The pictures that a body's fields ask for; ``show`` is told what happens on the way."""
 
     async def models(self) -> list[dict[str, Any]]:
         """The models as ``/v1/models`` lists them."""
@@ -38,14 +38,14 @@ class Backend(Protocol):
 
 @asynccontextmanager
 async def connect(server: str | None, config: Path | None) -> AsyncIterator[Backend]:
-    """The server at that address, or an engine of our own with every provider started."""
+    """The server at that address, or a client of our own with every provider started."""
     if server is not None:
         async with remote(server) as backend:
             yield backend
     else:
-        async with Engine(await local_config(config)) as engine:
-            await engine.fleet.settled()
-            yield Local(engine)
+        configure_quietly()
+        async with AsyncClient(config) as client:
+            yield Local(client)
 
 
 @asynccontextmanager
@@ -65,27 +65,25 @@ def api_url(server: str) -> str:
 
 
 class Local:
-    """An engine in this process."""
+    """A client in this process."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, client: AsyncClient) -> None:
+        self._client = client
 
-    async def events(self, fields: dict[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
-        call = await self._engine.understand({**fields, "stream": True, "stream_progress": True})
-        async with aclosing(self._engine.events(call)) as events:
+    async def draw(self, fields: dict[str, Any], show: Show) -> Result:
+        async with aclosing(self._client.stream(**fields)) as events:
             async for event in events:
-                for line in response.event(event).splitlines():
-                    if (payload := _payload(line)) is not None:
-                        yield payload
+                if isinstance(event, ProgressEvent):
+                    show(event)
+                elif isinstance(event, CompletedEvent):
+                    return event.result
+        raise AssertionError("a stream ends with its pictures")
 
     async def models(self) -> list[dict[str, Any]]:
-        snapshots = self._engine.fleet.snapshots
-        listed = [describe(model, snapshots) for model in self._engine.catalogue.models]
-        plain: list[dict[str, Any]] = msgspec.to_builtins(listed)
-        return plain
+        return await self._client.models()
 
     async def route(self, fields: dict[str, Any]) -> dict[str, Any]:
-        return explained(self._engine, question(self._engine, fields))
+        return await self._client.route(**fields)
 
 
 class Remote:
@@ -95,8 +93,21 @@ class Remote:
         self._url = url
         self._client = client
 
-    async def events(self, fields: dict[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
-        body = {**fields, "stream": True, "stream_progress": True}
+    async def draw(self, fields: dict[str, Any], show: Show) -> Result:
+        drawn: list[dict[str, Any]] = []
+        async with aclosing(self._payloads({**fields, "stream": True, "stream_progress": True})) as payloads:
+            async for payload in payloads:
+                if payload["type"] in ("image_generation.queued", "image_generation.progress"):
+                    show(ProgressEvent(**{name: payload[name] for name in ProgressEvent.__slots__}))
+                elif payload["type"] == "image_generation.completed":
+                    drawn.append(payload)
+        if len(drawn) != (wanted := fields.get("n", 1)):
+            raise ImageRouterError(f"the connection ended after {len(drawn)} of {wanted} pictures")
+        pictures = (Picture(Image(b64=each["b64_json"].encode()), each["seed"]) for each in drawn)
+        return Result(tuple(pictures), drawn[0]["imagerouter"], drawn[0]["usage"]["cost"])
+
+    async def _payloads(self, body: dict[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
+        """The payloads of a streamed call. A failure is raised."""
         try:
             async with self._client.stream("POST", "/images/generations", json=body) as answer:
                 if not answer.is_success:

@@ -6,7 +6,7 @@ import asyncio
 import base64
 import json
 import signal
-from contextlib import aclosing, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from imagerouter.cli.backend import connect
 from imagerouter.cli.options import backend_options, chosen_server, json_option
 from imagerouter.cli.output import Output
 from imagerouter.cli.progress import Bars
-from imagerouter.errors import ImageRouterError
+from imagerouter.client import Picture, Result
 
 IMAGE_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _OPERATIONS_WITH = {"images": ("edit", "inpaint"), "mask": ("inpaint",)}
@@ -102,16 +102,16 @@ def generate(
     if "prompt" not in fields | defaults:
         raise click.MissingParameter(param_hint="'PROMPT'", param_type="argument")
     try:
-        pictures = asyncio.run(_draw(server, config, defaults | fields, hidden=as_json))
+        result = asyncio.run(_draw(server, config, defaults | fields, hidden=as_json))
     except asyncio.CancelledError:
         click.echo("Terminated", err=True)
         context.exit(143)
-    saved = [_saved(picture, destination) for picture in pictures]
+    saved = [_saved(index, picture, destination) for index, picture in enumerate(result)]
     if as_json:
-        report = {"images": saved, "imagerouter": pictures[0]["imagerouter"]}
+        report = {"images": saved, "imagerouter": result.report}
         click.echo(json.dumps(report, indent=2, ensure_ascii=False))
     else:
-        _tell(saved, pictures[0]["imagerouter"], destination)
+        _tell(saved, result, destination)
 
 
 def request_fields(options: dict[str, Any]) -> dict[str, Any]:
@@ -151,22 +151,11 @@ def _encoded(path: Path) -> str:
     return base64.b64encode(path.read_bytes()).decode()
 
 
-async def _draw(
-    server: str | None, config: Path | None, fields: dict[str, Any], *, hidden: bool
-) -> list[dict[str, Any]]:
-    """The events with the finished pictures, in order."""
-    pictures = []
+async def _draw(server: str | None, config: Path | None, fields: dict[str, Any], *, hidden: bool) -> Result:
     _stop_cleanly()
     with Bars(fields["n"], hidden=hidden) as bars:
-        async with connect(server, config) as backend, aclosing(backend.events(fields)) as events:
-            async for event in events:
-                if event["type"] in ("image_generation.queued", "image_generation.progress"):
-                    bars.update(event)
-                elif event["type"] == "image_generation.completed":
-                    pictures.append(event)
-    if len(pictures) != fields["n"]:
-        raise ImageRouterError(f"the connection ended after {len(pictures)} of {fields['n']} pictures")
-    return pictures
+        async with connect(server, config) as backend:
+            return await backend.draw(fields, bars.update)
 
 
 def _stop_cleanly() -> None:
@@ -177,20 +166,19 @@ def _stop_cleanly() -> None:
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
 
 
-def _saved(picture: dict[str, Any], destination: Output) -> dict[str, Any]:
-    data = base64.b64decode(picture["b64_json"])
+def _saved(index: int, picture: Picture, destination: Output) -> dict[str, Any]:
+    width, height = picture.size
     return {
-        "path": destination.save(picture["image_index"], data),
-        "seed": picture["seed"],
-        "size": picture["size"],
-        "media_type": picture["media_type"],
+        "path": destination.save(index, picture.data),
+        "seed": picture.seed,
+        "size": f"{width}x{height}",
+        "media_type": picture.media_type,
     }
 
 
-def _tell(saved: list[dict[str, Any]], report: dict[str, Any], destination: Output) -> None:
+def _tell(saved: list[dict[str, Any]], result: Result, destination: Output) -> None:
     for image in saved:
-        source = f"{report['model']} on {report['provider']}"
-        line = f"{image['path']}  {image['size']}  seed {image['seed']}  {source}"
+        line = f"{image['path']}  {image['size']}  seed {image['seed']}  {result.model} on {result.provider}"
         click.echo(line, err=destination.is_stdout)
-    if report["ignored"]:
-        click.echo(f"Ignored by {report['provider']}: {', '.join(report['ignored'])}", err=True)
+    if result.ignored:
+        click.echo(f"Ignored by {result.provider}: {', '.join(result.ignored)}", err=True)

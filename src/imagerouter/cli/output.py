@@ -8,9 +8,8 @@ from pathlib import Path
 
 import click
 
+from imagerouter.client.pictures import FORMATS
 from imagerouter.errors import ImageRouterError
-
-FORMATS = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp", ".avif": "avif"}
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from imagerouter.client import ProgressEvent
 
 
 class Bars:
@@ -37,9 +39,9 @@ class Bars:
     ) -> None:
         self._progress.stop()
 
-    def update(self, event: dict[str, Any]) -> None:
-        index, step, steps = event["image_index"], event["step"], event["steps"]
-        drawing = event["stage"] == "render"
+    def update(self, event: ProgressEvent) -> None:
+        index, step, steps = event.image_index, event.step, event.steps
+        drawing = event.stage == "render"
         self._progress.update(self._waiting, visible=not drawing)
         if drawing and index not in self._bars:
             self._bars[index] = self._add(self._title(index))
@@ -48,7 +50,7 @@ class Bars:
             completed=step,
             total=steps or None,
             steps=f"{step}/{steps}" if steps else "",
-            provider=event["provider"] or "",
+            provider=event.provider or "",
         )
         if not drawing:
             self._progress.update(self._waiting, description=_what_it_waits_for(event))
@@ -62,8 +64,8 @@ class Bars:
         return f"picture {index + 1}/{self._n}"
 
 
-def _what_it_waits_for(event: dict[str, Any]) -> str:
-    if event["stage"] == "load":
+def _what_it_waits_for(event: ProgressEvent) -> str:
+    if event.stage == "load":
         return "loading the model"
-    ahead = event["queue_position"]
+    ahead = event.queue_position
     return f"waiting, {ahead} ahead" if ahead else "waiting"
