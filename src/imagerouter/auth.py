@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hmac
 import re
+from base64 import b64decode
 from collections.abc import Iterator, Mapping
 from hashlib import sha256
 
@@ -20,7 +21,7 @@ ADMIN = "admin"
 """The name under which requests with ``server.admin_key`` count."""
 CREDENTIALS = frozenset({"authorization", "cookie", "proxy-authorization", "x-api-key"})
 """Headers that nothing behind this room gets to see."""
-SENT_AS = "`authorization: Bearer KEY` or `x-api-key: KEY`"
+SENT_AS = "`authorization: Bearer KEY`, `x-api-key: KEY` or, with HTTP Basic, as the password"
 
 _SENDABLE = re.compile(r"[!-~]+")
 
@@ -80,11 +81,12 @@ def _secrets(config: Config) -> Iterator[tuple[Path, str, str]]:
 
 def _owner(config: Config, headers: Mapping[str, str]) -> str | None:
     """Name of the key that was sent. Takes equally long whichever it is, and if it is none of them."""
-    sent = _hashed(_sent(headers) or "")
+    sent = [_hashed(secret) for secret in _sent(headers)]
     known = [(name, key.secret) for name, key in config.keys.items()]
     if config.server.admin_key is not None:
         known.append((ADMIN, config.server.admin_key))
-    matches = [name for name, secret in known if hmac.compare_digest(_hashed(secret), sent)]
+    hashed = [(name, _hashed(secret)) for name, secret in known]
+    matches = [name for one in sent for name, secret in hashed if hmac.compare_digest(secret, one)]
     return matches[0] if matches else None
 
 
@@ -92,14 +94,30 @@ def _hashed(secret: str) -> bytes:
     return sha256(secret.encode()).digest()
 
 
-def _sent(headers: Mapping[str, str]) -> str | None:
+def _sent(headers: Mapping[str, str]) -> list[str]:
+    """What may be the key, by preference; more than one only with HTTP Basic."""
     scheme, _, credentials = headers.get("authorization", "").strip().partition(" ")
-    # Other schemes are for a proxy in front of us.
     bearer = credentials.strip() if scheme.lower() == "bearer" else ""
-    return bearer or headers.get("x-api-key", "").strip() or None
+    if bearer:
+        return [bearer]
+    basic = _basic(credentials) if scheme.lower() == "basic" else []
+    return [secret for secret in (headers.get("x-api-key", "").strip(), *basic) if secret]
+
+
+def _basic(credentials: str) -> list[str]:
+    """Password and user of HTTP Basic: clients that know nothing else put a key into either.
+
+    What can't be read may be for a proxy in front of us, as every other scheme is. A name beside the key may be in
+    any encoding: Python's ``requests`` sends Latin-1, browsers UTF-8.
+    """
+    try:
+        user, _, password = b64decode(credentials.strip(), validate=True).decode(errors="replace").partition(":")
+    except ValueError:
+        return []
+    return [password.strip(), user.strip()]
 
 
 def _unknown(headers: Mapping[str, str]) -> AuthenticationError:
-    if _sent(headers) is None:
+    if not _sent(headers):
         return AuthenticationError(f"No API key provided. Send one as {SENT_AS}")
     return AuthenticationError("Incorrect API key provided. Ask whoever runs this server for a key of yours")

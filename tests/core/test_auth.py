@@ -1,5 +1,6 @@
 """Who sends a request, and which secrets a configuration may hold."""
 
+from base64 import b64encode
 from typing import Any
 
 import pytest
@@ -34,6 +35,13 @@ def bearer(secret: str) -> dict[str, str]:
 def test_a_key_may_come_as_bearer_or_as_x_api_key(headers: dict[str, str]) -> None:
     origin = identify(CONFIG, headers)
     assert (origin.key, origin.priority) == ("alice", 2)
+
+
+@pytest.mark.parametrize("credentials", [f"Jürgen:{ALICE}", f":{ALICE}", f"{ALICE}:", f"{ALICE}:pass:word"])
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
+def test_with_http_basic_it_is_the_password_or_the_user(credentials: str, encoding: str) -> None:
+    sent = b64encode(credentials.encode(encoding)).decode()
+    assert identify(CONFIG, {"authorization": f"Basic {sent}"}).key == "alice"
 
 
 def test_the_admin_key_is_a_key_too() -> None:

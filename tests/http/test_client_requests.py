@@ -154,6 +154,10 @@ async def test_every_generation_that_a_client_sent_is_drawn(server: Any, sent: S
         assert len(previews) == sent.wants.get("partial_images", 0)
     elif sent.wants.get("response_format") == "url":
         assert reply.data[0].url.startswith(server.server.url)
+    else:
+        # The schemas of the AI SDK's providers; its types and OpenAI's SDK would let less pass as well.
+        assert all(isinstance(item.b64_json, str) and item.url is None for item in reply.data)
+        assert {type(count) for name, count in reply.usage if name.endswith("_tokens")} == {int}
 
 
 @pytest.mark.parametrize("sent", [sent for sent in FORMS if str(sent) not in REFUSED], ids=str)

@@ -172,7 +172,7 @@ async def test_what_was_transparent_gets_the_colours_around_it_on_every_backend(
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-@pytest.mark.parametrize("mask", ["transparent", "white", "white of half the size", "the picture's own"])
+@pytest.mark.parametrize("mask", ["white of half the size", "the picture's own"])
 async def test_the_built_in_model_repaints_these_pixels_and_no_others(start: Any, mask: str) -> None:
     running = await start("providers: {here: {type: diffusers}}")
     here = Backend(running, lambda: (scene(), WHITE))

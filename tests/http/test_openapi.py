@@ -13,14 +13,16 @@ from hypothesis import strategies as st
 from tests.http.test_edits import file
 
 from imagerouter.app import answers
+from imagerouter.app.chat_answers import CHUNKS
 from imagerouter.app.events import EVENTS
 from imagerouter.app.schemas import ANSWERS
 from imagerouter.errors import GenerationError
 
 JSON = "application/json"
 FORM = "multipart/form-data"
-WITH_BODIES = ("/v1/images/generations", "/v1/images/edits", "/v1/images/variations", "/v1/route")
-SHAPES = {shape.__name__: shape for shape in (*ANSWERS, *EVENTS, answers.Model)}
+WITH_FORMS = ("/v1/images/generations", "/v1/images/edits", "/v1/images/variations", "/v1/route")
+WITH_BODIES = (*WITH_FORMS, "/v1/chat/completions")
+SHAPES = {shape.__name__: shape for shape in (*ANSWERS, answers.Model)}
 FAKE = "type: 'imagerouter.testing:FakeProvider', steps: 1"
 FLEET = (
     f"providers: {{one: {{{FAKE}, models: [a, b]}}, two: {{{FAKE}, models: [a]}}}}\n"
@@ -63,7 +65,7 @@ class Document:
         else:
             assert media_type in about["content"]
             for event in events(reply.text):
-                same(event, next(shape.__name__ for shape in EVENTS if fits(event, shape)))
+                same(event, next(shape.__name__ for shape in (*EVENTS, *CHUNKS) if fits(event, shape)))
 
 
 def same(told: Any, name: str) -> None:
@@ -80,7 +82,8 @@ def fits(told: Any, shape: type[Any]) -> bool:
 
 
 def events(text: str) -> list[Any]:
-    return [json.loads(line.removeprefix("data: ")) for line in text.splitlines() if line.startswith("data: ")]
+    told = [line.removeprefix("data: ") for line in text.splitlines() if line.startswith("data: ")]
+    return [json.loads(data) for data in told if data != "[DONE]"]
 
 
 async def document_of(running: Any) -> Document:
@@ -122,7 +125,7 @@ async def test_every_example_is_served_as_it_stands(running: Any) -> None:
             assert reply.status_code == 200, reply.text
             document.holds(reply, path)
             served.append(path)
-    assert len(served) == 4
+    assert served == [*WITH_BODIES]
 
 
 async def test_what_can_be_asked_is_answered_as_described(fleet: Any) -> None:
@@ -134,7 +137,8 @@ async def test_what_can_be_asked_is_answered_as_described(fleet: Any) -> None:
         document.holds(found := await running.http.get(path), path)
         document.holds(head := await running.http.head(path), path)
         assert (head.status_code, head.headers["content-type"], head.content) == (200, JSON, b"")
-        assert head.headers["content-length"] == str(len(found.content))
+        # The age of an error has more digits a moment later.
+        assert path == "/v1/providers" or head.headers["content-length"] == str(len(found.content))
     for name in ("a", "short", "b", "c", "a/b/c"):
         document.holds(await running.http.get(f"/v1/models/{name}"), "/v1/models/{model_id}")
     for asked in ({}, {"models": ["b", "a"], "n": 2}, {"size": "4096x4096"}, {"provider": {"only": ["x"]}}, {"n": 0}):
@@ -269,7 +273,7 @@ async def test_no_body_is_answered_with_a_defect_or_with_what_is_not_described(f
 @given(data=st.data())
 async def test_no_form_is_either(fleet: Any, data: Any) -> None:
     running, document = fleet
-    path = data.draw(st.sampled_from(WITH_BODIES))
+    path = data.draw(st.sampled_from(WITH_FORMS))
     fields = data.draw(objects(document.body(path, FORM), document))
     parts = [(name, (name, item)) for name in ("image", "mask") for item in flat(fields.pop(name, None))]
     for name, value in fields.items():

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing, suppress
 from dataclasses import replace
+from functools import partial
 from typing import Any, ClassVar
 
 from litestar import Request
 from litestar.connection import ASGIConnection
 
+from imagerouter.app.stored import find_stored
 from imagerouter.config import Limits
 from imagerouter.engine import Engine
 from imagerouter.errors import InvalidRequestError, RequestTooLargeError
@@ -22,6 +24,8 @@ DISCARD_SECONDS = 10.0
 DISCARD_TIMES = 4
 """How much of a body that is too large is still read, in multiples of ``limits.max_body``."""
 
+Translation = Callable[[dict[str, Any]], dict[str, Any]]
+
 
 class UnsupportedEncodingError(InvalidRequestError):
     """The body is compressed."""
@@ -30,10 +34,32 @@ class UnsupportedEncodingError(InvalidRequestError):
     code: ClassVar[str | None] = "unsupported_content_encoding"
 
 
-async def read_call(request: Request[Any, Any, Any], engine: Engine, door: Door) -> Call:
-    """The call in the request's body, and who sent it. Raises only subclasses of `InvalidRequestError`."""
-    fields, pictures = await read_fields(request, engine.config.limits)
-    call = await engine.understand(fields, door=door, pictures=pictures)
+async def read_call(request: Request[Any, Any, Any], engine: Engine, door: Door, translate: Translation = dict) -> Call:
+    """The call in the request's body, and who sent it. Raises as `understood` does.
+
+    :param translate: makes fields out of what the body says, where they aren't the same.
+    """
+    sent, pictures = await read_fields(request, engine.config.limits)
+    return await understood(request, translate(sent), door=door, pictures=pictures)
+
+
+async def understood(
+    request: Request[Any, Any, Any],
+    fields: Mapping[str, Any],
+    *,
+    door: Door = Door.GENERATION,
+    pictures: Mapping[str, Image] | None = None,
+    names: Mapping[str, str] | None = None,
+) -> Call:
+    """The call that fields make, and who sent it; pictures behind links of this server's own are read, not fetched.
+
+    :param names: what the sender's dialect calls parameters, see `interpret`.
+
+    Raises subclasses of `InvalidRequestError`, and `StorageError`.
+    """
+    engine: Engine = request.app.state.engine
+    find = partial(find_stored, request.app.state.storage())
+    call = await engine.understand(fields, door=door, pictures=pictures, find=find, names=names)
     return replace(call, job=replace(call.job, origin=request.state.origin))
 
 

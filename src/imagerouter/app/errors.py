@@ -62,28 +62,30 @@ def _own(_: Request[Any, Any, Any], error: ImageRouterError) -> Response[bytes]:
     return answer(error)
 
 
-def _http(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
-    """Litestar's own refusals: no route, wrong method."""
+def known(request: Request[Any, Any, Any], error: Exception) -> ImageRouterError:
+    """Litestar's own refusals, no route and wrong method, as errors of ours; whatever else it is, is logged."""
     # Not `request.url`: that takes the host header in, which may be anything.
     method, path = request.method, request.scope["path"]
+    if isinstance(error, MethodNotAllowedException):
+        return MethodNotAllowedError(f"{path} does not take {method}")
+    if isinstance(error, HTTPException) and error.status_code == 404:
+        return NotFoundError(f"There is no {method} {path}; the API is described at /docs")
+    if isinstance(error, HTTPException) and error.status_code < 500:
+        return InvalidRequestError(error.detail)
+    log.error("request.defect", path=path, exc_info=error)
+    return InternalError("An internal error occurred; the server's log says more")
+
+
+def _http(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
     if error.status_code == 500 and "disconnected" in error.detail:
         # The client hung up while it was sending; nobody reads this.
         return Response(b"", status_code=499)
-    if isinstance(error, MethodNotAllowedException):
-        known: ImageRouterError = MethodNotAllowedError(f"{path} does not take {method}")
-    elif error.status_code == 404:
-        known = NotFoundError(f"There is no {method} {path}; the API is described at /docs")
-    elif error.status_code < 500:
-        known = InvalidRequestError(error.detail)
-    else:
-        return _defect(request, error)
     # A wrong method is answered with those that are right.
-    return answer(known, error.headers)
+    return answer(known(request, error), error.headers)
 
 
 def _defect(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
-    log.error("request.defect", path=request.scope["path"], exc_info=error)
-    return answer(InternalError("An internal error occurred; the server's log says more"))
+    return answer(known(request, error))
 
 
 HANDLERS: Any = {ImageRouterError: _own, HTTPException: _http, Exception: _defect}

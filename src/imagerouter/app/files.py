@@ -139,6 +139,12 @@ async def publish(storage: Storage, images: Sequence[Image], base: str) -> list[
     return await asyncio.gather(*map(url, images))
 
 
+async def published(request: Request[Any, Any, Any], images: Sequence[Image]) -> list[str | None]:
+    """`publish` where this server keeps pictures, for whoever sent the request."""
+    state = request.app.state
+    return await publish(state.storage(), images, base_url(request, state.engine.config.server.public_url))
+
+
 def base_url(request: Request[Any, Any, Any], public_url: str | None) -> str:
     """What links begin with, without a slash at its end: ``public_url``, or how this client reached the server.
 

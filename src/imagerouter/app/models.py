@@ -9,9 +9,11 @@ from litestar.params import Parameter
 
 from imagerouter.app import answers
 from imagerouter.app.openapi import READ, answer, operation
+from imagerouter.dialects.openrouter import wants_images
 from imagerouter.engine import Engine
 from imagerouter.errors import ModelNotFoundError
 from imagerouter.openai import describe
+from imagerouter.routing.catalogue import PublicModel
 from imagerouter.suggest import did_you_mean, shortened
 
 
@@ -25,7 +27,8 @@ from imagerouter.suggest import did_you_mean, shortened
 async def list_models(request: Request[Any, Any, Any]) -> dict[str, Any]:
     engine: Engine = request.app.state.engine
     snapshots = engine.fleet.snapshots
-    return {"object": "list", "data": [describe(model, snapshots) for model in engine.catalogue.models]}
+    listed = engine.catalogue.models if wants_images(request.query_params) else ()
+    return {"object": "list", "data": [describe(model, snapshots) for model in listed]}
 
 
 @route(
@@ -39,9 +42,13 @@ async def retrieve_model(
     request: Request[Any, Any, Any], model_id: Annotated[str, Parameter(description="Name, slashes allowed")]
 ) -> dict[str, Any]:
     engine: Engine = request.app.state.engine
-    name = model_id.strip("/")
+    return describe(named(engine, model_id.strip("/")), engine.fleet.snapshots)
+
+
+def named(engine: Engine, name: str) -> PublicModel:
+    """The model of that name, with or without a suffix. Raises `ModelNotFoundError`."""
     model = engine.catalogue.resolve(engine.catalogue.variant(name)[0])
     if model is None:
         hint = did_you_mean(name, engine.catalogue.names())
         raise ModelNotFoundError(f"The model `{shortened(name)}` does not exist{hint}", param="model")
-    return describe(model, engine.fleet.snapshots)
+    return model

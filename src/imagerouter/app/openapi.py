@@ -6,7 +6,7 @@ framework's), so Litestar can't see the types: `operation` names them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +33,7 @@ from imagerouter.app.body import UnsupportedEncodingError
 from imagerouter.app.errors import ShuttingDownError
 from imagerouter.app.schemas import REFERENCE, event, schemas
 from imagerouter.errors import ImageRouterError
+from imagerouter.storage import StorageError
 
 JSON = "application/json"
 READ = (HttpMethod.GET, HttpMethod.HEAD)
@@ -40,8 +41,8 @@ READ = (HttpMethod.GET, HttpMethod.HEAD)
 
 ANYWHERE = (errors.InvalidRequestError, errors.InternalError, ShuttingDownError)
 """What may happen to every request: a header that can't be read, a defect, the end of the server."""
-UNREADABLE = (errors.InvalidParameterError, errors.RequestTooLargeError, UnsupportedEncodingError)
-"""What may be wrong with a body."""
+UNREADABLE = (errors.InvalidParameterError, errors.RequestTooLargeError, UnsupportedEncodingError, StorageError)
+"""What may be wrong with a body, or keep its pictures from being read."""
 UNDRAWN = (
     errors.UnknownParameterError,
     errors.ContentPolicyError,
@@ -63,7 +64,7 @@ UNDRAWN = (
 """Why there may be no pictures."""
 
 _KEY = "An API key, where the configuration has `keys`"
-SECURITY: list[SecurityRequirement] = [{}, {"bearer": []}, {"key": []}]
+SECURITY: list[SecurityRequirement] = [{}, {"bearer": []}, {"key": []}, {"basic": []}]
 
 
 class Raw(Schema):
@@ -102,6 +103,7 @@ def _components() -> Components:
         security_schemes={
             "bearer": SecurityScheme(type="http", scheme="bearer", description=_KEY),
             "key": SecurityScheme(type="apiKey", name="x-api-key", security_scheme_in="header", description=_KEY),
+            "basic": SecurityScheme(type="http", scheme="basic", description=f"{_KEY}: password or user name"),
         }
     )
 
@@ -168,9 +170,10 @@ def _advice(status: int) -> dict[str, str]:
     }
 
 
-def body(json: str, form: str) -> RequestBody:
+def body(json: str, form: str | None = None) -> RequestBody:
     """A body that is JSON or a form, each by the name of its schema."""
-    return RequestBody({JSON: _named(json), "multipart/form-data": _named(form)}, required=True)
+    forms = {} if form is None else {"multipart/form-data": _named(form)}
+    return RequestBody({JSON: _named(json), **forms}, required=True)
 
 
 def answer(
@@ -184,15 +187,18 @@ def answer(
     return OpenAPIResponse(about, content={JSON: _named(shape.__name__)}, headers=told(headers, optional))
 
 
-def pictures() -> OpenAPIResponse:
-    """What the images routes answer."""
+def pictures(shape: type[Any] = answers.Pictures, item: Callable[[], dict[str, Any]] = event) -> OpenAPIResponse:
+    """What the images routes answer, or others that draw.
+
+    :param item: gives the schema of each event of a stream.
+    """
     found = answer(
-        answers.Pictures,
+        shape,
         "The pictures",
         headers={"x-imagerouter-job": "The job's id, which stands in the log, too"},
         optional={"x-imagerouter-provider": "Who drew them, without `stream`"},
     )
-    found.content = {**(found.content or {}), "text/event-stream": OpenAPIMediaType(schema=Raw(event()))}
+    found.content = {**(found.content or {}), "text/event-stream": OpenAPIMediaType(schema=Raw(item()))}
     return found
 
 

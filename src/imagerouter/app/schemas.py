@@ -5,11 +5,13 @@ What a body may hold beside the canonical is added: ``null`` for absent, other n
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 
 from imagerouter.app import answers
+from imagerouter.app.chat_answers import CHUNKS, ChatCompletion
 from imagerouter.app.events import EVENTS
 from imagerouter.engine import Reloaded
 from imagerouter.openai.body import GenerationBody
@@ -27,7 +29,9 @@ ANSWERS = (
     answers.Readiness,
     Reloaded,
     answers.Route,
+    ChatCompletion,
     *EVENTS,
+    *CHUNKS,
 )
 """Those that these are made of come along."""
 
@@ -61,6 +65,7 @@ def schemas() -> dict[str, Json]:
         "VariationForm": _requiring(form, "image"),
         "RouteBody": _requiring(body, example={"size": "1024x1024", "steps": 20}),
         "RouteForm": _requiring(form),
+        "ChatBody": _chat(body),
     }
     described: dict[str, Json] = _in_markdown({**told, **sent, **bodies})
     return described
@@ -68,15 +73,25 @@ def schemas() -> dict[str, Json]:
 
 def event() -> Json:
     """One event of a stream: the ``schema`` of ``text/event-stream`` is that of each item."""
-    data = {"anyOf": [{"$ref": REFERENCE.format(name=shape.__name__)} for shape in EVENTS]}
+    return _event(EVENTS, {"event": {"type": "string", "description": "the `type` of its data"}})
+
+
+def chunk() -> Json:
+    """One event of a chat's stream."""
+    last = {"type": "object", "properties": {"data": {"const": "[DONE]"}}, "required": ["data"]}
+    return {"anyOf": [_event(CHUNKS, {}), last]}
+
+
+def _event(shapes: Iterable[type[Any]], named: Json) -> Json:
+    data = {"anyOf": [{"$ref": REFERENCE.format(name=shape.__name__)} for shape in shapes]}
     return {
         "type": "object",
         "description": "With `stream: true`: one of the server-sent events",
         "properties": {
-            "event": {"type": "string", "description": "the `type` of its data"},
+            **named,
             "data": {"type": "string", "contentMediaType": "application/json", "contentSchema": data},
         },
-        "required": ["event", "data"],
+        "required": [*named, "data"],
     }
 
 
@@ -123,6 +138,34 @@ def _body(schema: Json) -> Json:
     together = {"width": ["height"], "height": ["width"]}
     named = {name: _with_aliases(name, inner) for name, inner in properties.items()}
     return {"type": "object", "properties": named, "dependentRequired": together}
+
+
+def _chat(body: Json) -> Json:
+    """The body of a chat completion: what it draws stands in the messages."""
+    texts = {"type": "object", "properties": {"type": {"const": "text"}, "text": {"type": "string"}}}
+    address = {"type": "object", "properties": {"url": {"type": "string"}}, "required": ["url"]}
+    pictures = {"type": "object", "properties": {"type": {"const": "image_url"}, "image_url": address}}
+    parts = [{**part, "required": [*part["properties"]]} for part in (texts, pictures)]
+    message = {
+        "type": "object",
+        "properties": {
+            "role": {"type": "string", "description": "`user`, `assistant`, `system` …"},
+            "content": {"anyOf": [{"type": "string"}, {"type": "array", "items": {"anyOf": parts}}, _NULL]},
+            "images": _nullable({"type": "array", "items": {"$ref": REFERENCE.format(name="ChatImage")}}),
+        },
+        "required": ["role"],
+    }
+    own = {
+        "messages": {"type": "array", "items": message, "minItems": 1},
+        "modalities": _nullable({"type": "array", "items": {"enum": ["text", "image"]}, "minItems": 1}),
+        "image_config": _nullable({"type": "object", "description": "other parameters, like `aspect_ratio`"}),
+        "stream_options": _nullable({"type": "object", "properties": {"include_usage": {"type": "boolean"}}}),
+    }
+    others = {name: inner for name, inner in body["properties"].items() if name not in ("prompt", "metadata")}
+    formats = others["response_format"]
+    others["response_format"] = {**formats, "anyOf": [*formats["anyOf"], {"type": "object"}]}  # what only texts need
+    example = {"messages": [{"role": "user", "content": _FOX["prompt"]}], "modalities": ["image", "text"]}
+    return {**body, "properties": {**own, **others}, "required": ["messages"], "examples": [example]}
 
 
 def _with_aliases(name: str, schema: Json) -> Json:

@@ -6,11 +6,14 @@ import asyncio
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from functools import cache
 from pathlib import Path
 
-from litestar import Litestar, Router
+from litestar import Litestar
 
 from imagerouter.app.access import need_key
+from imagerouter.app.building import Application, Own, Routes
+from imagerouter.app.chat import complete, complete_for_openrouter
 from imagerouter.app.errors import HANDLERS
 from imagerouter.app.files import read_file
 from imagerouter.app.health import live, ready, root
@@ -19,10 +22,12 @@ from imagerouter.app.in_flight import InFlight
 from imagerouter.app.metrics import Exposition, HttpMetrics
 from imagerouter.app.models import list_models, retrieve_model
 from imagerouter.app.openapi import openapi_config
+from imagerouter.app.openrouter import OPENROUTER, OPENROUTER_MODELS
 from imagerouter.app.providers import list_providers
 from imagerouter.app.reload import FileSource, Source, reload_config, unchanged
 from imagerouter.app.request_id import RequestId, send_request_id
 from imagerouter.app.route import route
+from imagerouter.app.sdapi import INTERNAL, OPTIONS, SDAPI, UNROUTED, Senders
 from imagerouter.config import Config
 from imagerouter.engine import Engine
 from imagerouter.storage import Storage, swept
@@ -43,40 +48,55 @@ def create_app(
     if config is None:
         source = source or FileSource()
         config = _loaded(source)
-    engine, in_flight = Engine(config, costs_file=costs_file), InFlight()
-    app = Litestar(
+    engine = Engine(config, costs_file=costs_file)
+    app = _routes().another()
+    app.state.engine = engine
+    app.state.storage = CurrentStorage(engine)
+    app.state.source = source or unchanged(config)
+    app.state.reloading = asyncio.Lock()
+    app.state.in_flight = InFlight()
+    app.state.http_metrics = HttpMetrics(engine.metrics.registry)
+    app.state.senders = Senders()
+    app.state.draining = False
+    app.state.started = asyncio.Event()
+    return app
+
+
+@cache
+def _routes() -> Application:
+    return Application(
         # SDKs differ in whether their base URL ends in /v1, so both are served.
         route_handlers=[
-            Router("/v1", route_handlers=API),
-            Router("/", route_handlers=API, include_in_schema=False),
+            Routes("/v1", route_handlers=API),
+            Routes("/v1", route_handlers=OPENROUTER),
+            Routes("/", route_handlers=API, include_in_schema=False),
+            Routes("/", route_handlers=OPENROUTER),
+            Routes("/api/v1", route_handlers=[*OPENROUTER, *OPENROUTER_MODELS]),
+            Routes("/v1", route_handlers=[complete]),
+            Routes("/", route_handlers=[complete], include_in_schema=False),
+            Routes("/api/v1", route_handlers=[complete_for_openrouter]),
+            Routes("/sdapi/v1", route_handlers=SDAPI, **OPTIONS),
+            Routes("/internal", route_handlers=INTERNAL, **OPTIONS),
             *(live, ready, root, Exposition),
         ],
         lifespan=[_lifespan],
         guards=[need_key],
-        exception_handlers=HANDLERS,
-        middleware=[HttpMetrics(engine.metrics.registry), in_flight, RequestId()],
+        exception_handlers={**HANDLERS, **UNROUTED},
+        middleware=[Own("http_metrics"), Own("in_flight"), RequestId()],
         before_send=[send_request_id],
         request_max_body_size=None,  # `read_call` has its own, which follows a reload
         openapi_config=openapi_config(),
         debug=False,
         logging_config=None,
     )
-    app.state.engine = engine
-    app.state.storage = CurrentStorage(engine)
-    app.state.source = source or unchanged(config)
-    app.state.reloading = asyncio.Lock()
-    app.state.in_flight = in_flight
-    app.state.draining = False
-    app.state.served = asyncio.Event()  # set when the last connection is closed and the providers are next
-    return app
 
 
 @asynccontextmanager
 async def _lifespan(app: Litestar) -> AsyncIterator[None]:
     state = app.state
     async with state.engine, swept(state.storage):
+        state.started.set()
         yield
-        state.served.set()
 
 
 def _loaded(source: Source) -> Config:

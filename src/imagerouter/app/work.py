@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Mapping
-from typing import Any, Protocol, TypeVar
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
+from typing import Any, Protocol, TypeVar, cast
 
 import structlog
 from litestar import Request
@@ -12,19 +12,23 @@ from litestar.response import Stream
 
 from imagerouter.app.errors import ShuttingDownError
 from imagerouter.engine import Engine
+from imagerouter.errors import ImageRouterError
 from imagerouter.jobs import Outcome
-from imagerouter.openai import Call, response
+from imagerouter.openai import Call
 
 T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 
-KEEP_ALIVE_SECONDS = 10.0
-"""Between comments on a silent stream: proxies cut idle connections after 60 s, Node's fetch after 300 s."""
+KEEP_ALIVE_SECONDS = 4.0
+"""Between comments on a silent stream: OpenRouter's SDK for Python waits 5 s, proxies wait 60, Node's fetch 300."""
 
 
 class ClientGoneError(Exception):
     """Nobody waits for the answer any more."""
+
+
+Events = AsyncGenerator[dict[str, Any], None]
 
 
 class Writer(Protocol):
@@ -32,6 +36,9 @@ class Writer(Protocol):
 
     def event(self, payload: dict[str, Any]) -> bytes:
         """The event, or nothing. One with ``b64_json`` in it is written in a thread."""
+
+    def failed(self, error: ImageRouterError) -> bytes:
+        """The last event, where the payloads themselves don't tell of the error."""
 
     def end(self) -> bytes:
         """What follows the last one."""
@@ -43,8 +50,10 @@ def job_headers(call: Call, outcome: Outcome | None = None) -> dict[str, str]:
     return {"x-imagerouter-job": call.job.id, **drew}
 
 
-async def streamed(request: Request[Any, Any, Any], call: Call, writer: Writer) -> Stream:
+async def streamed(request: Request[Any, Any, Any], call: Call, writer: Writer, events: Events | None = None) -> Stream:
     """The answer to a call as server-sent events. Raises what can be told before the first of them.
+
+    :param events: the payloads, by default those of `Engine.events`. An `ImageRouterError` of theirs is written, too.
 
     Raises `ImageRouterError`, or `ClientGoneError`.
     """
@@ -52,7 +61,7 @@ async def streamed(request: Request[Any, Any, Any], call: Call, writer: Writer) 
     # Status and headers go out before the first event: what can be refused is refused before.
     await race(request, call, engine.admit(call))
     return Stream(
-        _written(engine.events(call), writer, request.app.state.in_flight.over),
+        _written(events or engine.events(call), writer, request.app.state.in_flight.over),
         media_type="text/event-stream",
         headers={**job_headers(call), "cache-control": "no-cache", "x-accel-buffering": "no"},
     )
@@ -61,36 +70,65 @@ async def streamed(request: Request[Any, Any, Any], call: Call, writer: Writer) 
 async def race(request: Request[Any, Any, Any], call: Call, work: Coroutine[Any, Any, T]) -> T:
     """The result of ``work``, unless the client hangs up or the server's patience ends; then it is cancelled.
 
-    Litestar does not cancel a handler whose client is gone, so the work races against the disconnect.
+    Litestar does not cancel a handler whose client is gone, so this task watches for the disconnect itself.
+
+    Raises `ClientGoneError`, `ShuttingDownError`, and what ``work`` raises.
     """
-    if request.app.state.draining:
+    state = request.app.state
+    if state.draining:
         work.close()
         raise ShuttingDownError
+    stopping = _Stopping(cast("asyncio.Task[Any]", asyncio.current_task()))
+    # A task of its own: an adapter that doesn't let itself be cancelled must not hold up the answer to that.
     task = asyncio.create_task(work, name=f"job {call.job.id}")
-    gone = asyncio.create_task(_disconnected(request))
-    over = asyncio.create_task(request.app.state.in_flight.over.wait())
+    state.in_flight.stops.add(stopping.shut_down)
+    watch = asyncio.create_task(_watch(request, stopping), name=f"client of {call.job.id}")
     try:
-        await asyncio.wait([task, gone, over], return_when=asyncio.FIRST_COMPLETED)
-        if task.done():
-            return task.result()
-        if over.done():
-            raise ShuttingDownError
-        log.info("client.gone", job=call.job.id)
-        raise ClientGoneError
+        return await asyncio.shield(task)
+    except BaseException as error:
+        reason = stopping.reason_of(error)
+        if isinstance(reason, ClientGoneError):
+            log.info("client.gone", job=call.job.id)
+        if reason is error:
+            raise
+        raise reason from None
     finally:
-        for each in (task, gone, over):
-            each.cancel()
-        await asyncio.wait([task, gone, over])
+        watch.cancel()
+        state.in_flight.stops.discard(stopping.shut_down)
+        if not task.done():
+            task.cancel()
+            await asyncio.wait([task])
 
 
-async def _disconnected(request: Request[Any, Any, Any]) -> None:
+class _Stopping:
+    """Cancels a task, and knows afterwards why."""
+
+    def __init__(self, task: asyncio.Task[Any]) -> None:
+        self._task = task
+        self._reason: Exception | None = None
+
+    def shut_down(self) -> None:
+        self.stop(ShuttingDownError())
+
+    def stop(self, reason: Exception) -> None:
+        if self._reason is None:
+            self._reason = reason
+            self._task.cancel()
+
+    def reason_of(self, error: BaseException) -> BaseException:
+        """Why the task has ended with ``error``."""
+        if self._reason is not None and self._task.uncancel() == 0:
+            return self._reason
+        return error
+
+
+async def _watch(request: Request[Any, Any, Any], stopping: _Stopping) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
+    stopping.stop(ClientGoneError())
 
 
-async def _written(
-    events: AsyncGenerator[Mapping[str, Any], None], writer: Writer, over: asyncio.Event
-) -> AsyncIterator[bytes]:
+async def _written(events: Events, writer: Writer, over: asyncio.Event) -> AsyncIterator[bytes]:
     """Events as bytes, with a comment whenever nothing else has come for a while, until the patience is over."""
     coming: asyncio.Task[Any] | None = None
     ending = asyncio.create_task(over.wait())
@@ -99,17 +137,18 @@ async def _written(
             coming = coming or asyncio.ensure_future(anext(events))
             await asyncio.wait([coming, ending], timeout=KEEP_ALIVE_SECONDS, return_when=asyncio.FIRST_COMPLETED)
             if coming.done():
-                payload = coming.result()
-                coming = None
+                payload, coming = coming.result(), None
                 heavy = "b64_json" in payload
                 written = await asyncio.to_thread(writer.event, payload) if heavy else writer.event(payload)
                 if written:
                     yield written
             elif ending.done():
-                yield writer.event(response.failed(ShuttingDownError()))
+                yield writer.failed(ShuttingDownError())
                 return
             else:
                 yield b": keepalive\n\n"
+    except ImageRouterError as error:
+        yield writer.failed(error) + writer.end()
     except StopAsyncIteration:
         if last := writer.end():
             yield last

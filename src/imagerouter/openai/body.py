@@ -71,8 +71,10 @@ class GenerationBody(msgspec.Struct, kw_only=True):
 
     prompt: Annotated[str, Meta(min_length=1, description="a text of at least one character")]
     model: _ModelName | None = None
-    n: Annotated[int, Meta(ge=1, le=100, description="an integer of at least 1")] = 1
-    size: Annotated[str, Meta(description="`WIDTHxHEIGHT` in pixels, like `1024x1024`, or `auto`")] | None = None
+    n: Annotated[int, Meta(ge=1, le=100, description="an integer from 1 to 100")] = 1
+    size: (
+        Annotated[str, Meta(description="`WIDTHxHEIGHT` in pixels, like `1024x1024`, a `resolution`, or `auto`")] | None
+    ) = None
     quality: Literal["auto", "low", "medium", "high", "xhigh", "max", "standard", "hd"] | None = None
     background: Literal["auto", "transparent", "opaque"] | None = None
     output_format: Literal["png", "jpeg", "jpg", "webp", "avif"] | None = None
@@ -118,6 +120,9 @@ class GenerationBody(msgspec.Struct, kw_only=True):
     width: Annotated[int, Meta(ge=16, description="an integer of at least 16, in pixels")] | None = None
     height: Annotated[int, Meta(ge=16, description="an integer of at least 16, in pixels")] | None = None
     aspect_ratio: Annotated[str, Meta(description="a ratio like `16:9`, or `auto`")] | None = None
+    resolution: Annotated[str, Meta(description='one of "512", "768", "1K", "1.5K", "2K", "4K", or `auto`')] | None = (
+        None
+    )
     models: (
         Annotated[tuple[_ModelName, ...], Meta(max_length=16, description="a list of up to 16 model names")] | None
     ) = None
@@ -148,8 +153,11 @@ IDLE = (
 ).split()
 """Keys that OpenRouter knows and that have no effect here."""
 
-INERT = frozenset("user safety_identifier moderation complexity frame_count frame_duration_ms svg".split())
-"""OpenAI parameters that say nothing about the picture here; accepted, and never a reason to refuse."""
+INERT = frozenset(
+    "user safety_identifier moderation complexity frame_count frame_duration_ms svg session_id trace".split()
+)
+"""Parameters of OpenAI's and OpenRouter's that say nothing about the picture here; accepted, and never a reason to
+refuse."""
 
 
 def _describe(struct: Any, prefix: str = "") -> dict[str, str]:

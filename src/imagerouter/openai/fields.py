@@ -37,14 +37,18 @@ def canonical(fields: Mapping[str, Any]) -> tuple[dict[str, Any], list[str], dic
     return known, unknown, origin
 
 
-def _pairs(fields: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:
-    """Every key that says something, with the name to call it by; those of ``extra_body`` come last."""
-    extra = fields.get("extra_body")
+WRAPPERS = ("image_config", "extra_body")
+"""Objects that clients put parameters into: OpenRouter's, and what SDKs unpack and people who write JSON don't."""
+
+
+def _pairs(fields: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str, Any]]:
+    """Every key that says something, with the name to call it by; those of wrappers come last."""
+    wrapped = [name for name in WRAPPERS if isinstance(fields.get(name), dict)]
     for key, value in fields.items():
-        if value is not None and not (key == "extra_body" and isinstance(extra, dict)):
-            yield key, key, value
-    if isinstance(extra, dict):
-        yield from ((key, f"extra_body.{key}", value) for key, value in extra.items() if value is not None)
+        if value is not None and key not in wrapped:
+            yield key, prefix + key, value
+    for name in wrapped:
+        yield from _pairs(fields[name], f"{prefix}{name}.")
 
 
 def _contradiction(first: str, second: str) -> InvalidParameterError:

@@ -17,7 +17,7 @@ from imagerouter.jobs import Job, Preferences
 from imagerouter.openai.body import IDLE, INERT, KEYS, GenerationBody, Sorting
 from imagerouter.openai.fields import canonical
 from imagerouter.openai.inputs import is_address, picture
-from imagerouter.openai.sizes import ratio_of, size_of
+from imagerouter.openai.sizes import shape_of
 from imagerouter.openai.values import PASSED_ON, convert, parameters_of
 from imagerouter.suggest import did_you_mean, shortened
 from imagerouter.types import Image
@@ -120,17 +120,19 @@ def interpret(
     door: Door = Door.GENERATION,
     pictures: Mapping[str, Image] | None = None,
     prompt: str | None = None,
+    names: Mapping[str, str] | None = None,
 ) -> Call:
     """The call that a body's fields make. Raises only subclasses of `InvalidRequestError`.
 
     :param pictures: those that came as files of a form, by the keys that stand for them, or that were fetched, by
         their addresses.
     :param prompt: what a body without one gets; by default it has to have one.
+    :param names: what a dialect calls a parameter, or one of several pictures: ``images[0]``.
     """
-    names: dict[str, str] = {}
+    names = dict(names or {})
     try:
         known, unknown, origin = canonical(fields)
-        names = {name: sent for name, sent in origin.items() if sent != name}
+        names = {name: sent for name, sent in origin.items() if sent != name} | names
         if prompt is not None:
             known.setdefault("prompt", prompt)
         return replace(_understand(known, unknown, limits, door, pictures or {}), names=names)
@@ -143,9 +145,10 @@ def interpret(
 
 def as_sent(error: ImageRouterError, names: Mapping[str, str]) -> ImageRouterError:
     """The same error, about the name by which the client called the parameter."""
-    name = re.split(r"[.\[]", error.param or "", maxsplit=1)[0]
-    if name in names:
-        error.param, error.message = names[name], f"{error.message} (sent as `{names[name]}`)"
+    whole = error.param or ""
+    sent = names.get(whole) or names.get(re.split(r"[.\[]", whole, maxsplit=1)[0])
+    if sent is not None:
+        error.param, error.message = sent, f"{error.message} (sent as `{sent}`)"
     return error
 
 
@@ -225,11 +228,10 @@ def _pictures(body: GenerationBody, pictures: Mapping[str, Image]) -> dict[str, 
 
 def _job(body: GenerationBody, limits: Limits, pictures: Mapping[str, Image]) -> Job:
     params = parameters_of({name: getattr(body, name) for name in PASSED_ON})
-    size = size_of(body, limits)
-    ratio = ratio_of(body, size)
+    params.update(_pictures(body, pictures))
+    size, ratio = shape_of(body, limits, next(iter(params.get("images", ())), None))
     if size is not None:
         params.update(width=size[0], height=size[1])
-    params.update(_pictures(body, pictures))
     if body.seed is not None and body.seed >= 0:
         # Backends seed a 32-bit generator: larger seeds draw the picture of their low 32 bits.
         params["seed"] = body.seed % 2**32

@@ -16,9 +16,13 @@ from imagerouter.errors import ImageRouterError
 from imagerouter.images import dimensions
 from imagerouter.jobs import Outcome
 from imagerouter.openai.request import Delivery, Door
+from imagerouter.streaming import Preview, Step
 from imagerouter.types import Image, Progress
 
 _encoder = msgspec.json.Encoder(enc_hook=lambda value: f"<{type(value).__name__}>")
+
+encode = _encoder.encode
+"""Any part of an answer as JSON."""
 
 _TOKENS = {
     "input_tokens": 0,
@@ -43,12 +47,10 @@ def _format(image: Image) -> str:
     return image.media_type.removeprefix("image/")
 
 
-def body(outcome: Outcome, delivery: Delivery, urls: Sequence[str | None] = ()) -> bytes:
-    """The whole answer of a call without ``stream``.
+def body(outcome: Outcome, delivery: Delivery, urls: Sequence[str | None] = ()) -> list[bytes]:
+    """The whole answer of a call without ``stream``, as pieces of which the base64 of each picture is one, uncopied.
 
     :param urls: where the pictures are kept, if they are; a picture without one becomes a data URL.
-
-    Put together from pieces rather than encoded as one object: each picture is copied once, into the result.
     """
     first = outcome.images[0]
     rest = {
@@ -63,7 +65,7 @@ def body(outcome: Outcome, delivery: Delivery, urls: Sequence[str | None] = ()) 
         about = _encoder.encode({"media_type": image.media_type, "seed": outcome.seed_of(index)})
         pieces += [b"," if index else b"", b"{", *_where(image, delivery, urls[index] if urls else None), about[1:]]
     pieces += [b"],", _encoder.encode(rest)[1:]]
-    return b"".join(pieces)
+    return pieces
 
 
 def _where(image: Image, delivery: Delivery, url: str | None) -> list[bytes]:
@@ -117,6 +119,17 @@ def _picture_fields(image: Image, outcome_size: dict[str, str]) -> dict[str, Any
         "output_format": _format(image),
         "size": outcome_size.get("size", "auto"),
     }
+
+
+def payloads(item: Preview | Step | Outcome, delivery: Delivery) -> Iterator[dict[str, Any]]:
+    """What one piece of `imagerouter.streaming.news` is told as."""
+    match item:
+        case Preview():
+            yield partial(item.progress, item.number, delivery.door)
+        case Step():
+            yield progressed(item.provider, item.progress, delivery.door)
+        case _:
+            yield from completed(item, delivery)
 
 
 def partial(progress: Progress, number: int, door: Door) -> dict[str, Any]:
