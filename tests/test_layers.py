@@ -18,9 +18,11 @@ CONTRACT = {
     "imagerouter",
     "imagerouter.canvas",
     "imagerouter.errors",
+    "imagerouter.extraction",
     "imagerouter.families",
     "imagerouter.http",
     "imagerouter.images",
+    "imagerouter.logs",
     "imagerouter.metadata",
     "imagerouter.names",
     "imagerouter.parameters",
@@ -36,16 +38,20 @@ CONTRACT = {
 
 ROOMS_OF = {
     "litestar": {"app", "cli"},
-    "granian": {"app", "cli"},
+    "uvicorn": {"app"},
+    "uvloop": {"app"},
     "prometheus_client": {"metrics", "app"},
     "click": {"cli"},
     "obstore": {"storage"},
     "rich": {"cli"},
+    "structlog": {"app", "logs", "telemetry"},
     "pytest": {"testing"},
     "pytest_asyncio": {"testing"},
     "imagerouter.app": {"app", "cli"},
     "imagerouter.cli": {"cli", "__main__"},
+    "imagerouter.client": {"client", "cli", "__init__"},
     "imagerouter.testing": {"testing"},
+    "imagerouter.transport": {"http", "transport"},
 }
 """What only these rooms of the core may import."""
 
@@ -125,7 +131,7 @@ def test_an_adapter_imports_the_contract_and_no_other_adapter(imported):
 
 
 def test_an_adapter_knows_neither_the_web_server_nor_the_command_line(imported):
-    foreign = {"litestar", "granian", "prometheus_client", "click", "pytest"}
+    foreign = {"litestar", "uvicorn", "uvloop", "prometheus_client", "click", "pytest", "structlog"}
     found = {called(path): top_levels(names) & foreign for path, names in imported.items() if not in_core(path)}
     assert not {path: names for path, names in found.items() if names}
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from uuid import uuid4
 
 import msgspec
-import structlog
 
 from imagerouter import (
     Image,
@@ -21,6 +20,7 @@ from imagerouter import (
     ProviderResponseError,
 )
 from imagerouter.images import dimensions
+from imagerouter.logs import get_logger
 from imagerouter.metadata import stripped
 from imagerouter.tasks import Background
 from imagerouter_comfyui.api import Api, FileRef, PromptRejectedError
@@ -33,7 +33,7 @@ from imagerouter_comfyui.schedules import bounded
 from imagerouter_comfyui.uploads import upload_all
 from imagerouter_comfyui.watch import Failed, Watch
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 FORGET_SECONDS = 0.05
 """Between the end of a job and its removal from the history: the answer to the client goes first."""

@@ -14,8 +14,6 @@ from itertools import takewhile
 from typing import Any
 from uuid import uuid4
 
-import structlog
-
 from imagerouter import (
     GenerationError,
     ImageRouterError,
@@ -26,13 +24,14 @@ from imagerouter import (
     ProviderTimeoutError,
     ProviderUnavailableError,
 )
+from imagerouter.logs import get_logger
 from imagerouter_comfyui.api import Api
 from imagerouter_comfyui.config import ComfyConfig
 from imagerouter_comfyui.recipe import Built
 from imagerouter_comfyui.socket import Socket
 from imagerouter_comfyui.watch import Failed, Watch, files_in, messages_of
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 QUIET_SECONDS = 15.0
 """A job that is silent for so long is asked about."""

@@ -6,7 +6,7 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
-import structlog
+from msgspec.structs import replace
 
 from imagerouter import (
     Binding,
@@ -22,6 +22,7 @@ from imagerouter import (
     ProviderUnavailableError,
     Status,
 )
+from imagerouter.logs import get_logger
 from imagerouter.remote import local_servers
 from imagerouter_comfyui.api import Api
 from imagerouter_comfyui.config import ComfyConfig, ComfyModel
@@ -35,7 +36,7 @@ from imagerouter_comfyui.socket import Socket
 from imagerouter_comfyui.watch import messages_of, timestamp_of
 from imagerouter_comfyui.workflows import inspect, load
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 LOCAL_PORTS = ("8188", "8000")
 """Of a ComfyUI that was started by hand, and of its desktop application, unless ``COMFY_PORT`` names another."""
@@ -72,7 +73,8 @@ class ComfyProvider(Provider[ComfyConfig]):
     async def models(self) -> list[Model]:
         await self._refresh(self._connected())
         unusable = [Model(id=name, problem=reason) for name, reason in self._unusable.items()]
-        return [*(recipe.model for recipe in self._recipes.values()), *unusable]
+        usable = [replace(recipe.model, options=recipe.options) for recipe in self._recipes.values()]
+        return [*usable, *unusable]
 
     async def generate(self, request: ImageRequest, progress: ProgressSink) -> Images:
         connection = self._connected()

@@ -17,17 +17,17 @@ from urllib.parse import urlsplit
 from uuid import uuid4
 
 import msgspec
-import structlog
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus, WebSocketException
 
 from imagerouter import ProviderError, ProviderUnavailableError
 from imagerouter.http import is_local
+from imagerouter.logs import get_logger
 from imagerouter.remote import headers_of
 from imagerouter_comfyui.config import ComfyConfig
 from imagerouter_comfyui.frames import Frame, parse
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 MOST_UNCLAIMED = 200
 """Events of jobs that nobody listens to (yet)."""

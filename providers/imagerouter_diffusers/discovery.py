@@ -11,13 +11,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import structlog
 import yaml
 
+from imagerouter.logs import get_logger
 from imagerouter_diffusers import extra_paths, headers
 from imagerouter_diffusers.config import DiffusersConfig, ModelSource
 
-log = structlog.get_logger("imagerouter.diffusers")
+log = get_logger("imagerouter.diffusers")
 
 BUILTIN = "builtin"
 BUILTIN_FOLDER = Path(__file__).parent / BUILTIN

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import structlog
-
 from imagerouter import GenerationError, ImageRouterError, OutOfMemoryError
+from imagerouter.logs import get_logger
 
-log = structlog.get_logger("imagerouter.diffusers")
+log = get_logger("imagerouter.diffusers")
 
 _OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 _LONGEST = 160

@@ -4,31 +4,32 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
-
-import structlog
 
 from imagerouter.config import Config
 from imagerouter.dispatching.dispatcher import Dispatcher
 from imagerouter.dispatching.trying import ProgressListener
 from imagerouter.embedding import request_of
 from imagerouter.errors import ImageRouterError, InternalError, InvalidParameterError
-from imagerouter.fetching import fetch_all
+from imagerouter.fetching import Find, fetch_all
 from imagerouter.fleet.fleet import Fleet
 from imagerouter.images import deliver
 from imagerouter.inputs import prepared
 from imagerouter.jobs import Job, Outcome
+from imagerouter.logs import get_logger
 from imagerouter.metrics import Metrics
 from imagerouter.openai import Call, Delivery, Door, addresses, as_sent, interpret, response
 from imagerouter.routing.admission import Admission
 from imagerouter.routing.catalogue import Catalogue
 from imagerouter.scheduling.scheduler import Scheduler
-from imagerouter.types import Image, Progress
+from imagerouter.streaming import news
+from imagerouter.types import Image
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 UNSEEN = Image(data=b"", media_type="image/png")
 """Stands for a picture that nobody has looked at."""
@@ -45,25 +46,6 @@ class Reloaded:
     stopped: tuple[str, ...]
     changed: tuple[str, ...]
     needs_restart: tuple[str, ...]
-
-
-class Previews:
-    """Picks the previews that a client gets: ``wanted`` of them per image, spread over the run."""
-
-    def __init__(self, wanted: int) -> None:
-        self._wanted = wanted
-        self._sent: dict[int, int] = {}
-
-    def due(self, progress: Progress) -> int | None:
-        """The number (from 0) under which this preview is to be sent, or ``None`` if it isn't its turn."""
-        image = progress.image_index or 0
-        number = self._sent.get(image, 0)
-        if progress.preview is None or number >= self._wanted:
-            return None
-        if progress.fraction < (number + 1) / (self._wanted + 1):
-            return None
-        self._sent[image] = number + 1
-        return number
 
 
 class Engine:
@@ -141,21 +123,25 @@ class Engine:
         *,
         door: Door = Door.GENERATION,
         pictures: Mapping[str, Image] | None = None,
+        find: Find | None = None,
+        names: Mapping[str, str] | None = None,
     ) -> Call:
         """The call that a body's fields make, with every picture fetched, checked and made plain.
 
         :param pictures: those that came as files, by the keys that stand for them in the fields.
+        :param find: gives pictures at addresses that needn't be fetched.
+        :param names: see `interpret`.
 
         Raises only subclasses of `InvalidRequestError`.
         """
         limits, here, wanted = self.config.limits, dict(pictures or {}), addresses(fields)
         # Nothing is fetched for a request that is wrong anyway.
         unseen = dict.fromkeys(wanted.values(), UNSEEN)
-        call = interpret(fields, limits, door=door, pictures=here | unseen)
+        call = interpret(fields, limits, door=door, pictures=here | unseen, names=names)
         try:
             if wanted:
-                here |= await fetch_all(wanted, self.config.inputs)
-                call = interpret(fields, limits, door=door, pictures=here)
+                here |= await fetch_all(wanted, self.config.inputs, find)
+                call = interpret(fields, limits, door=door, pictures=here, names=names)
             return replace(call, job=await prepared(call.job, call.mask_channel))
         except InvalidParameterError as error:
             raise as_sent(error, call.names) from None
@@ -225,25 +211,10 @@ class Engine:
 
         Closing the iterator early cancels the work.
         """
-        news: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
-        previews = Previews(call.job.partial_images)
-
-        def listen(provider: str | None, progress: Progress) -> None:
-            # Only what will be sent is kept: a reader may be slow, and there may be many steps.
-            if (number := previews.due(progress)) is not None:
-                news.put_nowait(response.partial(progress, number, call.delivery.door))
-            if call.delivery.progress:
-                news.put_nowait(response.progressed(provider, progress, call.delivery.door))
-
-        work = asyncio.create_task(self.run(call, listen))
-        work.add_done_callback(lambda _: news.put_nowait(None))
         try:
-            while (payload := await news.get()) is not None:
-                yield payload
-            for payload in response.completed(work.result(), call.delivery):
-                yield payload
+            async with aclosing(news(call, self.run)) as told:
+                async for item in told:
+                    for payload in response.payloads(item, call.delivery):
+                        yield payload
         except ImageRouterError as error:
             yield response.failed(error)
-        finally:
-            work.cancel()
-            await asyncio.wait([work])

@@ -9,23 +9,23 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from io import BytesIO
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from weakref import WeakKeyDictionary
 
 import httpx
-import structlog
 
 from imagerouter.config import Inputs
 from imagerouter.errors import InvalidParameterError
 from imagerouter.http import make_client
+from imagerouter.logs import get_logger
 from imagerouter.routing.patterns import is_like
 from imagerouter.sources import KINDS, is_picture
 from imagerouter.types import Image
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 AT_ONCE = 16
 """Pictures that this process fetches at the same time."""
@@ -42,13 +42,31 @@ _PORTS = {"http": 80, "https": 443}
 Address = IPv4Address | IPv6Address
 
 
-async def fetch_all(urls: Mapping[str, str], settings: Inputs) -> dict[str, Image]:
+Find = Callable[[str, str], Awaitable[Image | None]]
+"""``(address, parameter)`` → the picture, where it is at hand. Raises `InvalidParameterError`."""
+
+
+async def fetch_all(urls: Mapping[str, str], settings: Inputs, find: Find | None = None) -> dict[str, Image]:
     """The pictures at the addresses, each fetched once.
 
     :param urls: parameter → address; an address may repeat.
+    :param find: is asked before anything is fetched.
     :returns: address → picture; that it is one, its first bytes say and no more.
     :raises InvalidParameterError: naming the parameter, and nothing about the network.
     """
+    here = await _at_hand(urls, find) if find else {}
+    return here | await _fetched({param: url for param, url in urls.items() if url not in here}, settings)
+
+
+async def _at_hand(urls: Mapping[str, str], find: Find) -> dict[str, Image]:
+    found: dict[str, Image] = {}
+    for param, url in urls.items():
+        if url not in found and (image := await find(url, param)) is not None:
+            found[url] = image
+    return found
+
+
+async def _fetched(urls: Mapping[str, str], settings: Inputs) -> dict[str, Image]:
     params: dict[str, str] = {}
     for param, url in urls.items():
         params.setdefault(url, param)

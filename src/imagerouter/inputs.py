@@ -75,6 +75,11 @@ def _plain(image: Image, param: str) -> Image:
     return image if stays else _png(picture)
 
 
+def plain_file(picture: Pillow.Image) -> Image:
+    """What a program holds in Pillow, as a PNG: upright, of 8 bits a channel. Takes a while, so it is for a thread."""
+    return _png(_colours(upright(picture)))
+
+
 def _has_more(data: bytes, png: Pillow.Image) -> bool:
     """16 bits a channel, which Pillow cuts to 8 without telling, or EXIF behind the pixels."""
     return data[24:25] == b"\x10" or ("exif" not in png.info and b"eXIf" in data)

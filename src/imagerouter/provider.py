@@ -42,6 +42,8 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     operations: frozenset[Operation] = frozenset({Operation.GENERATE})
     parameters: dict[str, Descriptor] = {}
     """Canonical parameters that this model honours, with their limits. What isn't here is ignored."""
+    options: frozenset[str] = frozenset()
+    """Keys that it takes in ``provider.options``, as far as that can be told beforehand."""
     width: int = 1024
     """Native size in pixels, used when the client gives none, or only an aspect ratio."""
     height: int = 1024

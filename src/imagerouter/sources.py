@@ -35,6 +35,8 @@ _TURNS = {
     8: Pillow.Transpose.ROTATE_90,
 }
 """EXIF's orientation → what brings the picture upright."""
+_LYING = (5, 6, 7, 8)
+"""Those that exchange width and height."""
 
 
 def is_picture(head: bytes) -> bool:
@@ -54,7 +56,7 @@ def reading(image: Image, param: str) -> Iterator[Pillow.Image]:
     """
     try:
         with _opened(image) as opened:
-            _check_size(opened, param)
+            check_size(opened, param)
             yield opened
     except InvalidParameterError:
         raise
@@ -65,12 +67,23 @@ def reading(image: Image, param: str) -> Iterator[Pillow.Image]:
         raise InvalidParameterError(message, param=param) from error
 
 
+def proportions(image: Image) -> float | None:
+    """Width divided by height of the upright picture, by the header alone; ``None`` where that can't be read."""
+    try:
+        with _opened(image) as opened:
+            width, height = opened.size
+            is_lying = _turn(opened) in [_TURNS[number] for number in _LYING]
+            return height / width if is_lying else width / height
+    except Exception:  # what is wrong with it is told when it is read
+        return None
+
+
 def _opened(image: Image) -> Pillow.Image:
     Pillow.init()
     return Pillow.open(BytesIO(image.data), formats=[name for name in _FORMATS if name in Pillow.OPEN])
 
 
-def _check_size(opened: Pillow.Image, param: str) -> None:
+def check_size(opened: Pillow.Image, param: str) -> None:
     if not opened.width * opened.height:
         raise InvalidParameterError(f"`{param}` has no pixels", param=param)
     if opened.width * opened.height > LARGEST:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from imagerouter.provider import ProviderConfig
 from imagerouter.routing.prices import AnyPrice
 from imagerouter.routing.rules import Rule
+from imagerouter.telemetry import LogLevel
 from imagerouter.units import Bytes, Seconds
 
 
@@ -159,9 +160,7 @@ class Server(Section):
     host: str = Field(default="127.0.0.1", description="Address to listen on; `0.0.0.0` for all interfaces.")
     port: int = Field(default=8000, ge=0, le=65535, description="TCP port.")
     drain: Seconds = Field(default=60.0, description="How long running jobs may go on after SIGTERM.")
-    log_level: Literal["debug", "info", "warning", "error"] = Field(
-        default="info", description="debug, info, warning or error."
-    )
+    log_level: LogLevel = Field(default="info", description="debug, info, warning or error.")
     log_format: Literal["auto", "json", "console"] = Field(
         default="auto", description="json, console, or auto: console on a terminal, else json."
     )

@@ -15,19 +15,18 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import structlog
-
 from imagerouter.config import Config, ProviderEntry
 from imagerouter.config.definitions import move_definitions
-from imagerouter.config.positions import Document, read
+from imagerouter.config.positions import Document, document_of, read
 from imagerouter.config.references import check_references
 from imagerouter.config.validation import validate
 from imagerouter.errors import ConfigError
+from imagerouter.logs import get_logger
 from imagerouter.provider import Provider, ProviderConfig
 from imagerouter.registry import ProviderTypeError, installed
 from imagerouter.wording import listing
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 FILE_NAME = "imagerouter.yaml"
 DISCOVERY_SECONDS = 2.0
@@ -42,18 +41,29 @@ def find() -> Path | None:
     return next((path for path in candidates if path.is_file()), None)
 
 
-async def resolve(path: Path | None = None, search: Callable[[], Awaitable[Config]] | None = None) -> Config:
-    """The configuration to run with: the named file, else the one that `find` finds, else no file at all.
+Given = Path | Mapping[str, Any] | Config
+"""A configuration: its file, what such a file would say, or what has been read already."""
 
-    Whatever the file says, without any provider in it the backends of this machine are used.
+
+async def resolve(given: Given | None = None, search: Callable[[], Awaitable[Config]] | None = None) -> Config:
+    """The configuration to run with: the given one, else the file that `find` finds, else no file at all.
+
+    Whatever it says, without any provider in it the backends of this machine are used.
 
     :param search: finds these; `discover` by default.
     """
-    path = path or find()
-    config = Config() if path is None else load(path)
+    config = _given(find() if given is None else given)
     if config.providers:
         return config
     return config.model_copy(update={"providers": (await (search or discover)()).providers})
+
+
+def _given(given: Given | None) -> Config:
+    if given is None:
+        return Config()
+    if isinstance(given, Config):
+        return given
+    return load_data(given) if isinstance(given, Mapping) else load(given)
 
 
 def load(path: Path) -> Config:
@@ -69,7 +79,15 @@ def load(path: Path) -> Config:
 
 def load_text(text: str, name: str = "configuration") -> Config:
     """The same for a text; ``name`` stands where messages name the file."""
-    document = read(text, name)
+    return _config(read(text, name))
+
+
+def load_data(data: Mapping[str, Any], name: str = "configuration") -> Config:
+    """The same for what a file would say. Nothing in it is a variable: ``${env.NAME}`` stands for itself."""
+    return _config(document_of(data, name))
+
+
+def _config(document: Document) -> Config:
     data = {} if document.data is None else document.data
     if not isinstance(data, dict):
         document.report((), "must hold `key: value` pairs at its top level, such as `providers:`")

@@ -21,6 +21,8 @@ from imagerouter.wording import printable, quote
 Path = tuple[str | int, ...]
 Place = tuple[int, int]
 """Line and column, from 1."""
+NOWHERE: Place = (0, 0)
+"""Of what no file holds."""
 
 MAX_NODES = 100_000
 """Values in a file once its anchors are expanded; a dozen lines of YAML could otherwise fill the memory."""
@@ -82,9 +84,12 @@ class Document:
 
     def close(self) -> None:
         """End of a stage: raise everything that was reported in it, in the file's order."""
-        lines = [f"{self.name}:{line}:{column}: {what}" for (line, column), what in sorted(self._problems)]
+        lines = [f"{self._spot(place)}: {what}" for place, what in sorted(self._problems)]
         if lines:
             raise ConfigError(list(dict.fromkeys(lines)))
+
+    def _spot(self, place: Place) -> str:
+        return self.name if place == NOWHERE else f"{self.name}:{place[0]}:{place[1]}"
 
     def is_variable(self, path: Path) -> bool:
         """Whether a variable took part in the value, which is text then."""
@@ -242,6 +247,22 @@ class _Reader:
             return value or ""
 
         return _ENVIRONMENT.sub(replace, text)
+
+
+def document_of(data: Mapping[str, Any], name: str) -> Document:
+    """The same for what a program holds: nothing in it is a variable, and paths are texts."""
+    document = Document(name)
+    document.data = _plain_data(data, (), document)
+    return document
+
+
+def _plain_data(value: Any, path: Path, document: Document) -> Any:
+    document.values[path] = NOWHERE
+    if isinstance(value, Mapping):
+        return {str(key): _plain_data(item, (*path, str(key)), document) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain_data(item, (*path, index), document) for index, item in enumerate(value)]
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
 
 
 def plain(text: str) -> Any:

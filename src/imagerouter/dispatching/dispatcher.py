@@ -8,7 +8,6 @@ from dataclasses import replace
 from typing import Any
 
 import msgspec
-import structlog
 
 from imagerouter.clock import now
 from imagerouter.config import Limits
@@ -26,6 +25,7 @@ from imagerouter.errors import (
 from imagerouter.fleet.fleet import Fleet
 from imagerouter.guard import ANYTHING, checked_images, is_being_cancelled
 from imagerouter.jobs import Job, Outcome, Target
+from imagerouter.logs import get_logger
 from imagerouter.metrics import Metrics
 from imagerouter.provider import Provider
 from imagerouter.routing.admission import COME_AGAIN_SECONDS, Admission
@@ -35,7 +35,7 @@ from imagerouter.scheduling.scheduler import Scheduler
 from imagerouter.scheduling.waiting import Lease
 from imagerouter.types import ImageRequest, Images, Progress, ProgressSink
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 
 class Dispatcher:

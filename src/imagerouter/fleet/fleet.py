@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-import structlog
-
 from imagerouter.clock import now
 from imagerouter.config import Config
 from imagerouter.errors import ImageRouterError, ProviderUnavailableError
@@ -16,11 +14,12 @@ from imagerouter.fleet.member import Member, construct
 from imagerouter.fleet.watch import Watch
 from imagerouter.guard import ANYTHING, is_being_cancelled
 from imagerouter.jobs import Target
+from imagerouter.logs import get_logger
 from imagerouter.routing.catalogue import Catalogue, build
 from imagerouter.routing.planning import Snapshot
 from imagerouter.scheduling.scheduler import Scheduler
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 CLOSE_SECONDS = 10.0
 """For a provider to give everything back."""

@@ -9,8 +9,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-import structlog
-
 from imagerouter.config import BreakerSettings, ProviderEntry
 from imagerouter.errors import (
     ConfigError,
@@ -20,11 +18,12 @@ from imagerouter.errors import (
     ProviderUnavailableError,
 )
 from imagerouter.fleet.breaker import Breaker
+from imagerouter.logs import get_logger
 from imagerouter.provider import Model, Provider, ProviderConfig, Status
 from imagerouter.registry import provider_class
 from imagerouter.routing.planning import Snapshot
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 LIST_SECONDS = 60.0
 """Between two looks at which models a provider has."""

@@ -7,15 +7,14 @@ from collections.abc import Awaitable, Callable, Collection, Coroutine
 from contextlib import suppress
 from typing import Any
 
-import structlog
-
 from imagerouter.clock import now
 from imagerouter.errors import ImageRouterError, ProviderUnavailableError
 from imagerouter.fleet.member import Member
 from imagerouter.guard import ANYTHING, checked_models, checked_status, is_being_cancelled
+from imagerouter.logs import get_logger
 from imagerouter.scheduling.scheduler import Scheduler
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 WATCH_SECONDS = 10.0
 """Between two looks at a provider's status."""

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Annotated
 
 import msgspec
-import structlog
 
 from imagerouter.jobs import Job, Target
+from imagerouter.logs import get_logger
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 GUESSED_FIXED, GUESSED_RATE, GUESSED_LOAD = 0.5, 0.2, 15.0
 """Seconds, seconds per step and megapixel, seconds: a middling GPU with SDXL, until anything has been observed."""

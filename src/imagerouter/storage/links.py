@@ -23,6 +23,11 @@ _MEDIA_TYPES = {
 _EXTENSIONS = {media_type: extension for extension, media_type in _MEDIA_TYPES.items()}
 _KEY = re.compile(rf"([0-9]{{1,15}})-([0-9a-f]{{32}})\.({'|'.join(_MEDIA_TYPES)})", re.ASCII)
 
+_LINK = re.compile(
+    r"/files/(?P<name>[0-9a-f]{32}\.[a-z]{3,4})\?expires=(?P<expires>[0-9]{1,15})&signature=(?P<signature>[\w-]{43})\Z",
+    re.ASCII,
+)
+
 
 class LinkExpiredError(InvalidRequestError):
     """The link was right, and its time is over."""
@@ -69,6 +74,12 @@ def extension_of(media_type: str) -> str:
 def link(file: StoredFile, secret: bytes) -> str:
     """The path and query."""
     return f"/v1/files/{file.name}?expires={file.expires}&signature={_signature(file.key, secret)}"
+
+
+def parts(address: str) -> tuple[str, str, str] | None:
+    """Name, expiry and signature, if the address has the shape of a link; where it leads to doesn't matter."""
+    match = _LINK.search(address)
+    return None if match is None else (match["name"], match["expires"], match["signature"])
 
 
 def verified(name: str, expires: str, signature: str, secret: bytes) -> StoredFile:

@@ -10,17 +10,16 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
-import structlog
-
 from imagerouter.config import Results
 from imagerouter.errors import ConfigError, NotFoundError
+from imagerouter.logs import get_logger
 from imagerouter.storage.bucket import SCHEMES, Bucket
 from imagerouter.storage.folder import Folder, automatic
 from imagerouter.storage.links import LinkExpiredError, StoredFile, extension_of, link, verified
 from imagerouter.storage.store import StorageError, Store
 from imagerouter.types import Image
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 STORE_SECONDS = 30.0
 """For the place to store or read one picture."""

@@ -34,6 +34,7 @@ async def test_the_checkpoints_that_it_lists_are_its_models():
         assert {A, B, C, "tiny_inpaint.ckpt"} <= models.keys()
         assert not any(model.problem for model in models.values())
         assert (models[A].width, models[A].height) == (512, 512)
+        assert models[A].options == {"controlnet"}
         status = await provider.status()
         assert (status.ready, status.running, status.queued, status.resident) == (True, 0, 0, frozenset())
         assert tape.unanswered == []
