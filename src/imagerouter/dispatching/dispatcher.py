@@ -59,6 +59,8 @@ class Dispatcher:
         try:
             async with asyncio.timeout(most):
                 outcome = await self._run(trying)
+                if len(outcome.attempts) == len(trying.attempts):
+                    return outcome
                 # The loser of a hedge has been stopped since.
                 return replace(outcome, attempts=tuple(trying.attempts))
         except TimeoutError:

@@ -15,10 +15,11 @@ from imagerouter.errors import ImageRouterError, InvalidParameterError, InvalidR
 from imagerouter.images import check_format
 from imagerouter.jobs import Job, Preferences
 from imagerouter.openai.body import IDLE, INERT, KEYS, GenerationBody, Sorting
-from imagerouter.openai.fields import canonical
+from imagerouter.openai.fields import WRAPPERS, canonical
 from imagerouter.openai.inputs import is_address, picture
 from imagerouter.openai.sizes import shape_of
 from imagerouter.openai.values import PASSED_ON, convert, parameters_of
+from imagerouter.parameters import ALIASES
 from imagerouter.suggest import did_you_mean, shortened
 from imagerouter.types import Image
 
@@ -28,6 +29,8 @@ MOST_WARNINGS = 50
 """Keys without a meaning that a reply lists; each picture of a stream carries the list again."""
 
 
+_MAY_HOLD_PICTURES = {"images", "mask", *ALIASES["images"], *ALIASES["mask"], *WRAPPERS}
+"""Keys of a body."""
 VARIATION_STRENGTH = 0.6
 """How far a variation goes from its picture, where the client doesn't say."""
 
@@ -103,6 +106,8 @@ def _out_of_range(raw: bytes) -> InvalidRequestError:
 
 def addresses(fields: Mapping[str, Any]) -> dict[str, str]:
     """The pictures that have to be fetched: parameter → address."""
+    if not fields.keys() & _MAY_HOLD_PICTURES:
+        return {}
     try:
         known, _, _ = canonical(fields)
     except RecursionError:
@@ -135,7 +140,7 @@ def interpret(
         names = {name: sent for name, sent in origin.items() if sent != name} | names
         if prompt is not None:
             known.setdefault("prompt", prompt)
-        return replace(_understand(known, unknown, limits, door, pictures or {}), names=names)
+        return _understand(known, unknown, limits, door, pictures=pictures or {}, names=names)
     except RecursionError:
         # Comparing and quoting values takes more of the stack than decoding them did.
         raise _too_deep() from None
@@ -153,7 +158,13 @@ def as_sent(error: ImageRouterError, names: Mapping[str, str]) -> ImageRouterErr
 
 
 def _understand(
-    known: dict[str, Any], unknown: list[str], limits: Limits, door: Door, pictures: Mapping[str, Image]
+    known: dict[str, Any],
+    unknown: list[str],
+    limits: Limits,
+    door: Door,
+    *,
+    pictures: Mapping[str, Image],
+    names: Mapping[str, str],
 ) -> Call:
     if door is not Door.GENERATION and not known.get("images"):
         raise InvalidParameterError("Missing required parameter: `image`", param="image")
@@ -181,7 +192,7 @@ def _understand(
     job = _job(body, limits, pictures)
     if door is Door.VARIATION and not has_prompt:
         job = replace(job, prompt="")
-    return Call(job, delivery, body.mask_channel)
+    return Call(job, delivery, body.mask_channel, names)
 
 
 def _too_strict(unknown: list[str], idle: list[str]) -> UnknownParameterError:
@@ -193,7 +204,7 @@ def _too_strict(unknown: list[str], idle: list[str]) -> UnknownParameterError:
 
 def _without_effect(body: GenerationBody, known: dict[str, Any]) -> list[str]:
     """Known parameters that are accepted and not acted on in this request."""
-    idle = [name for name in IDLE if _at(name, known) is not None]
+    idle = [name for name in IDLE if _at(name, known) is not None] if "provider" in known else []
     if body.output_compression is not None and body.output_format in (None, "png"):
         idle.append("output_compression")
     if body.mask_channel is not None and body.mask is None:

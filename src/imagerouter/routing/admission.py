@@ -162,6 +162,8 @@ class Admission:
 
 def _asking(job: Job, name: str | None, sort: Sort | None) -> Job:
     """The job as if it asked for one model only, with what its suffix sorts by unless the request says so itself."""
+    if (name, sort, ()) == (job.model, None, job.models):
+        return job
     preferences = job.preferences
     if sort is not None and preferences.sort is None:
         preferences = msgspec.structs.replace(preferences, sort=sort)
