@@ -138,3 +138,32 @@ async def test_a_host_may_be_a_name(start: Any) -> None:
     running = await start("server: {host: localhost, port: 0}")
     assert running.server.url.startswith("http://localhost:")
     assert (await running.draw()).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("sent", "status", "said"),
+    [
+        (b"GET /v1/models HTTP/1.1\r\nhost: x\r\nx-long: " + b"a" * 70_000 + b"\r\n\r\n", b"431", "larger than 65536"),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", b"400", "not HTTP/1.1"),
+    ],
+    ids=["too large", "TLS"],
+)
+async def test_a_head_that_cant_be_read_is_told_so(running: Any, sent: bytes, status: bytes, said: str) -> None:
+    reader, writer = await raw(running, sent)
+    head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+    writer.close()
+    assert head.split()[1] == status
+    error = json.loads(body)["error"]
+    assert said in error["message"]
+    assert error["type"] == "invalid_request_error"
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET /v1/models HTTP/1.1\r\nhost: x\r\n"], ids=["nothing", "half a head"])
+async def test_a_client_that_never_says_what_it_wants_is_hung_up_on(
+    running: Any, monkeypatch: pytest.MonkeyPatch, sent: bytes
+) -> None:
+    monkeypatch.setattr("imagerouter.app.protocol.HEAD_SECONDS", 0.05)
+    reader, writer = await raw(running, sent)
+    assert await asyncio.wait_for(reader.read(), 10) == b""
+    writer.close()
+    assert (await running.draw()).status_code == 200

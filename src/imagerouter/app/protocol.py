@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 KEEP_ALIVE_SECONDS = 75
 """Longer than the minute that proxies keep an idle connection: they must not send into one that is being closed."""
+HEAD_SECONDS = 60.0
+"""For a request's head to arrive, from the connection or its own first byte on. uvicorn would wait for ever."""
 MAX_HEAD = 65_536
 """Bytes of a request's line and headers together; the parser itself has no limit."""
 
@@ -61,18 +63,22 @@ class Protocol(HttpToolsProtocol):
     def __init__(self, config: uvicorn.Config, connections: Connections) -> None:
         super().__init__(config, connections, {})
         self._head = 0
+        self._patience: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.server_state.none_left.clear()
         super().connection_made(transport)  # type: ignore[arg-type]
+        self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
+        self._have_head()
         if not self.connections:
             self.server_state.none_left.set()
 
     def on_message_begin(self) -> None:
         self._head = 0
+        self._await_head()
         self.server_state.date()
         super().on_message_begin()
 
@@ -83,6 +89,19 @@ class Protocol(HttpToolsProtocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         self._count(name + value)
         super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        self._have_head()
+        super().on_headers_complete()
+
+    def _await_head(self) -> None:
+        if self._patience is None:
+            self._patience = self.loop.call_later(HEAD_SECONDS, self.transport.close)
+
+    def _have_head(self) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
 
     def _count(self, part: bytes) -> None:
         self._head += len(part)

@@ -16,7 +16,6 @@ from imagerouter.jobs import Job, Outcome
 from imagerouter.openai import Delivery, response
 from imagerouter.types import Image
 
-_encoder = msgspec.json.Encoder(enc_hook=lambda value: f"<{type(value).__name__}>")
 _CANONICAL = {
     "steps": "steps",
     "cfg_scale": "cfg_scale",
@@ -73,11 +72,11 @@ def body(drawn: Drawn, sent: Body[Any]) -> bytes:
     for index, image in enumerate(drawn.images if request.send_images else ()):
         pieces += [b"," if index else b"", b'"', image.b64, b'"']
     used = _used(drawn)
-    info = _encoder.encode(_info(drawn, used, request)).decode()
+    info = response.encode(_info(drawn, used, request)).decode()
     rest = {"parameters": _echo(used, sent), "info": info, "imagerouter": drawn.report}
     if drawn.report is None:
         del rest["imagerouter"]
-    return b"".join([*pieces, b"],", _encoder.encode(rest)[1:]])
+    return b"".join([*pieces, b"],", response.encode(rest)[1:]])
 
 
 def _used(drawn: Drawn) -> dict[str, Any]:
