@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from litestar.connection import ASGIConnection
-from litestar.enums import ScopeType
-from litestar.middleware import ASGIMiddleware
-from litestar.types import ASGIApp, Receive, Scope, Send
+from litestar.handlers import BaseRouteHandler
 
 from imagerouter.app.body import discard
 from imagerouter.auth import identify
@@ -15,21 +13,10 @@ from imagerouter.engine import Engine
 from imagerouter.errors import AuthenticationError
 
 
-class NeedKey(ASGIMiddleware):
-    """Runs before the handler and before the body is read. Keeps the sender as ``state.origin``.
-
-    No guard, since Litestar copies the handler for each guard and request.
-    """
-
-    scopes = (ScopeType.HTTP,)
-
-    async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
-        if not _is_open(scope["path"]):
-            await _identify(ASGIConnection(scope, receive, send))
-        await next_app(scope, receive, send)
-
-
-async def _identify(connection: ASGIConnection[Any, Any, Any, Any]) -> None:
+async def need_key(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+    """A guard: it runs before the handler and before the body is read. Keeps the sender as ``state.origin``."""
+    if _is_open(connection.scope["path"]):
+        return
     engine: Engine = connection.app.state.engine
     try:
         connection.state.origin = identify(engine.config, connection.headers)

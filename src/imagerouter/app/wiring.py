@@ -11,7 +11,7 @@ from pathlib import Path
 
 from litestar import Litestar
 
-from imagerouter.app.access import NeedKey
+from imagerouter.app.access import need_key
 from imagerouter.app.building import Application, Own, Routes
 from imagerouter.app.chat import complete, complete_for_openrouter
 from imagerouter.app.errors import HANDLERS
@@ -80,8 +80,9 @@ def _routes() -> Application:
             *(live, ready, root, Exposition),
         ],
         lifespan=[_lifespan],
+        guards=[need_key],
         exception_handlers={**HANDLERS, **UNROUTED},
-        middleware=[Own("http_metrics"), Own("in_flight"), RequestId(), NeedKey()],
+        middleware=[Own("http_metrics"), Own("in_flight"), RequestId()],
         before_send=[send_request_id],
         request_max_body_size=None,  # `read_call` has its own, which follows a reload
         openapi_config=openapi_config(),
