@@ -17,7 +17,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from imagerouter import Image, ImageRequest, InvalidParameterError, Operation, ProviderResponseError
 from imagerouter.canvas import Size
-from imagerouter.images import dimensions, opaque, repaint_mask
+from imagerouter.images import dimensions, opaque, png, repaint_mask
 from imagerouter.metadata import without_texts
 from imagerouter.sources import BROKEN, TOO_LARGE, decode
 from imagerouter_a1111.recipe import Order
@@ -95,9 +95,7 @@ def _resampling(picture: Pillow.Image) -> Pillow.Resampling:
 
 
 def _base64_png(picture: Pillow.Image) -> str:
-    buffer = BytesIO()
-    picture.save(buffer, "PNG", compress_level=1)
-    return pybase64.b64encode(buffer.getvalue()).decode("ascii")
+    return pybase64.b64encode(png(picture)).decode("ascii")
 
 
 async def finished(image: Image, order: Order, *, keep_metadata: bool) -> Image:

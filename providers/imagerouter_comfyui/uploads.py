@@ -8,14 +8,13 @@ import binascii
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from io import BytesIO
 from typing import Any
 
 from PIL import Image as Pillow
 from PIL import ImageOps
 
 from imagerouter import Image, ImageRequest, InvalidParameterError
-from imagerouter.images import opaque, repaint_mask
+from imagerouter.images import opaque, png, repaint_mask
 from imagerouter.sources import decode
 from imagerouter_comfyui.api import Api
 from imagerouter_comfyui.recipe import Recipe, Sources
@@ -63,9 +62,9 @@ def prepare(request: ImageRequest, recipe: Recipe) -> Ready:
             raise InvalidParameterError("`mask` needs an input picture in `images`", param="mask")
         white = repaint_mask(_decoded(request.mask, "mask").pixels, pictures[0].pixels.size)
         if recipe.mask_as == "alpha":
-            files[0] = _png(_with_hole(pictures[0].pixels, white))
+            files[0] = png(_with_hole(pictures[0].pixels, white))
         else:
-            mask = _png(white)
+            mask = png(white)
     controls = tuple(_control(item, index) for index, item in enumerate(_controls(request.options)))
     return Ready(tuple(files), size, mask, controls)
 
@@ -87,18 +86,12 @@ class _Picture:
 
     def file(self) -> bytes:
         """What the server is to load: opaque, since it would show whatever colour is behind transparency."""
-        return _png(opaque(self.pixels)) if self.own is None else self.own
+        return png(opaque(self.pixels)) if self.own is None else self.own
 
 
 def _decoded(image: Image, param: str) -> _Picture:
     pixels, is_plain = decode(image, param, modes=("L", "RGB"))
     return _Picture(pixels, image.data if is_plain else None)
-
-
-def _png(picture: Pillow.Image) -> bytes:
-    buffer = BytesIO()
-    picture.save(buffer, "PNG", compress_level=1)
-    return buffer.getvalue()
 
 
 def _controls(options: Mapping[str, Any]) -> list[Any]:

@@ -10,7 +10,7 @@ from PIL import ImageOps
 
 from imagerouter import Image, ProviderResponseError
 from imagerouter.canvas import Size
-from imagerouter.images import opaque, repaint_mask
+from imagerouter.images import opaque, png, repaint_mask
 from imagerouter.sources import BROKEN, TOO_LARGE, decode, is_plain, reading, upright
 
 
@@ -62,6 +62,4 @@ def resized(image: Image, size: Size, is_edit: bool) -> Image:
 
 
 def _png(picture: Pillow.Image) -> Image:
-    file = BytesIO()
-    picture.save(file, "PNG", compress_level=1)
-    return Image(data=file.getvalue())
+    return Image(data=png(picture))

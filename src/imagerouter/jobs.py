@@ -134,6 +134,10 @@ class Job:
         """What the whole request costs there, in US dollars."""
         return target.price.of_request(self.n, self.megapixels_on(target))
 
+    def seed_of(self, index: int) -> int:
+        """The seed of image ``index`` (from 0), unless the target forces another."""
+        return (self.seed + index) % 2**32
+
     def params_for(self, target: Target) -> dict[str, Any]:
         """The request's parameters on one target: defaults < client < forced, with the size that they make."""
         params = {**target.defaults, **self.params, **target.params}

@@ -18,7 +18,7 @@ from imagerouter.app.openapi import UNDRAWN, UNREADABLE, operation, pictures
 from imagerouter.app.openapi import body as described
 from imagerouter.app.openrouter import refusal, refused
 from imagerouter.app.schemas import chunk
-from imagerouter.app.work import ClientGoneError, Events, job_headers, race, streamed
+from imagerouter.app.work import Events, job_headers, race, streamed
 from imagerouter.dialects.chat import Asked, Chunks, OpenRouterChunks, body, drawn, read
 from imagerouter.engine import Engine
 from imagerouter.errors import ImageRouterError, NotFoundError
@@ -76,8 +76,6 @@ async def _completed(request: Request[Any, Any, Any], manner: Manner) -> Respons
             writer = manner.chunks(call, asked, model.name if model else "")
             return await streamed(request, call, writer, _events(request, call, asked))
         outcome = await race(request, call, engine.run(call))
-    except ClientGoneError:
-        return Response(b"", status_code=499)
     except ImageRouterError as error:
         return manner.refuse(error, job_headers(call))
     urls = await published(request, outcome.images) if asked.as_url else []

@@ -38,6 +38,10 @@ class ShuttingDownError(ImageRouterError):
         super().__init__("The server is shutting down", retry_after=5)
 
 
+class ClientGoneError(Exception):
+    """Nobody waits for the answer any more."""
+
+
 def headers_for(error: ImageRouterError) -> dict[str, str]:
     """``retry-after`` where waiting helps; everywhere else SDKs are told not to send the job again.
 
@@ -78,14 +82,18 @@ def known(request: Request[Any, Any, Any], error: Exception) -> ImageRouterError
 
 def _http(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
     if error.status_code == 500 and "disconnected" in error.detail:
-        # The client hung up while it was sending; nobody reads this.
-        return Response(b"", status_code=499)
+        return _gone(request, error)  # while it was sending
     # A wrong method is answered with those that are right.
     return answer(known(request, error), error.headers)
+
+
+def _gone(_: Request[Any, Any, Any], __: Exception) -> Response[bytes]:
+    """For the metrics: nobody reads it."""
+    return Response(b"", status_code=499)
 
 
 def _defect(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     return answer(known(request, error))
 
 
-HANDLERS: Any = {ImageRouterError: _own, HTTPException: _http, Exception: _defect}
+HANDLERS: Any = {ImageRouterError: _own, HTTPException: _http, ClientGoneError: _gone, Exception: _defect}

@@ -13,7 +13,7 @@ from imagerouter.app.errors import answer
 from imagerouter.app.files import published
 from imagerouter.app.openapi import UNDRAWN, UNREADABLE, body, operation, pictures
 from imagerouter.app.pieces import Pieces
-from imagerouter.app.work import ClientGoneError, Writer, job_headers, race, streamed
+from imagerouter.app.work import Writer, job_headers, race, streamed
 from imagerouter.engine import Engine
 from imagerouter.errors import ImageRouterError
 from imagerouter.openai import Door, response
@@ -89,8 +89,6 @@ async def answered(request: Request[Any, Any, Any], door: Door, manner: Manner =
         if call.delivery.stream:
             return await streamed(request, call, manner.writer)
         outcome = await race(request, call, engine.run(call))
-    except ClientGoneError:
-        return Response(b"", status_code=499)
     except ImageRouterError as error:
         return manner.refuse(error, job_headers(call))
     urls = await published(request, outcome.images) if call.delivery.as_url else []

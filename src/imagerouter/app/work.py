@@ -10,7 +10,7 @@ import structlog
 from litestar import Request
 from litestar.response import Stream
 
-from imagerouter.app.errors import ShuttingDownError
+from imagerouter.app.errors import ClientGoneError, ShuttingDownError
 from imagerouter.engine import Engine
 from imagerouter.errors import ImageRouterError
 from imagerouter.jobs import Outcome
@@ -22,10 +22,6 @@ log = structlog.get_logger(__name__)
 
 KEEP_ALIVE_SECONDS = 4.0
 """Between comments on a silent stream: OpenRouter's SDK for Python waits 5 s, proxies wait 60, Node's fetch 300."""
-
-
-class ClientGoneError(Exception):
-    """Nobody waits for the answer any more."""
 
 
 Events = AsyncGenerator[dict[str, Any], None]

@@ -118,7 +118,7 @@ def events_of(item: Preview | Step | Outcome, call: Call) -> Iterator[Event]:
         case Preview(progress, number):
             assert progress.preview is not None
             index = progress.image_index or 0
-            yield PartialImageEvent(Picture(progress.preview, (call.job.seed + index) % 2**32), index, number)
+            yield PartialImageEvent(Picture(progress.preview, call.job.seed_of(index)), index, number)
         case Step(provider, told):
             rest = (told.image_index, told.queue_position, told.eta)
             yield ProgressEvent(provider, told.stage, told.step, told.steps, *rest)

@@ -12,7 +12,7 @@ from litestar import Request, Response, post
 
 from imagerouter.app import body as read
 from imagerouter.app.sdapi.senders import Senders, Work, name_of
-from imagerouter.app.work import ClientGoneError, job_headers, race
+from imagerouter.app.work import job_headers, race
 from imagerouter.dialects.a1111 import answer
 from imagerouter.dialects.a1111.body import Body, Drawing, Img2Img, Txt2Img, understood
 from imagerouter.dialects.a1111.fields import Translated, translated
@@ -56,10 +56,7 @@ async def _answered(request: Request[Any, Any, Any], kind: type[Drawing]) -> Res
         call = replace(call, job=replace(call.job, partial_images=PREVIEWS))
     course = Course(kind.__name__.lower(), call.job.n, name_of(body.request.force_task_id))
     with sender.working(course) as work:
-        try:
-            outcome = await race(request, call, _unless_stopped(engine, call, work))
-        except ClientGoneError:
-            return Response(b"", status_code=499)
+        outcome = await race(request, call, _unless_stopped(engine, call, work))
     if outcome is not None:
         drawn = answer.drawn(outcome, call.delivery)
     else:

@@ -61,7 +61,7 @@ def drawn(outcome: Outcome, delivery: Delivery) -> Drawn:
 
 def interrupted(job: Job, images: Sequence[Image]) -> Drawn:
     """:param images: the last preview, if there was one."""
-    seeds = [(job.seed + index) % 2**32 for index in range(job.n)]
+    seeds = [job.seed_of(index) for index in range(job.n)]
     return Drawn(job, images, seeds, job.model, interrupted=True)
 
 

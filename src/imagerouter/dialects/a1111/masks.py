@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from io import BytesIO
-
 from PIL import ImageOps
 
+from imagerouter.images import png
 from imagerouter.sources import reading
 from imagerouter.types import Image
 
@@ -28,6 +27,4 @@ def white(mask: Image, *, invert: bool) -> Image:
             return mask
         grey = opened.convert("L") if alpha is None else alpha
         grey = ImageOps.exif_transpose(grey)
-    buffer = BytesIO()
-    (ImageOps.invert(grey) if invert else grey).save(buffer, "PNG", compress_level=1)
-    return Image(data=buffer.getvalue(), media_type="image/png")
+    return Image(data=png(ImageOps.invert(grey) if invert else grey), media_type="image/png")
