@@ -1,148 +1,171 @@
-"""Arithmetic alone says whether a picture shows the asked shape in the asked colours: no network judges."""
+"""Arithmetic alone says whether a picture shows what was asked for: no network judges."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
+from itertools import pairwise
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image, ImageDraw
 
-from .objects import Wish
-from .palette import COLOURS, Floats, lab
+from . import masks
+from .masks import Mask
+from .objects import PLACES
+from .palette import Floats, lab
+from .patterns import KINDS
 from .scenes import Picture
-from .shapes import SHAPES
+from .wishes import Item, Pattern, Wish
 
-Mask = NDArray[np.bool_]
-RING = 8
-GRID = 64
-SAME_COLOUR = 24.0  # how far a colour may be from its name's own, in CIE Lab
-FLAT = 16.0  # how far a background pixel may be from the background's own colour
-WOBBLE = 0.08  # how far an outline may stray on average, as a share of the radius: 0.85 overlap for a circle
-MIN_PURE = 0.75  # how much of the object must be its own colour; its soft edge is not
+# How far an outline may stray on average, in shares of the radius: 0.85 overlap for a circle. A cell of the
+# latents is 8 pixels, so a small outline may stray by most of one.
+WOBBLE, WOBBLE_PIXELS = 0.08, 5.0
+MIN_PURE = 0.75  # how much of an object must be its own colour; its soft edge is not
+# Radii of drawings, in shares of the side: small ones end at 0.19, usual ones are 0.28 to 0.37, large
+# ones begin at 0.40.
+SMALLER, LARGER = 0.235, 0.385
+REPEATS = range(3, 13)  # how many stripes or squares to a side still are a pattern
+AGREEMENT = 0.88  # how much of the picture must agree with a perfect pattern
+
+
+@dataclass(frozen=True)
+class Seen:
+    """An object as it was found; lengths in shares of the shorter side."""
+
+    item: Item
+    x: float
+    y: float
+    pure: bool
+    overlap: float
+    steady: bool
+    """Whether its outline is as good as asked."""
 
 
 @dataclass(frozen=True)
 class Verdict:
+    """What is right; things that were not asked for count as right."""
+
     background: bool
+    count: bool
     colour: bool
     shape: bool
-    seen: Wish
-    overlap: float
+    place: bool
+    size: bool
+    seen: str
+    """A few words for people."""
+    nearest: bool = True
+    """Whether each shape is the asked one, however much its outline strays."""
+    overlap: float = 1.0
+    """The worst overlap with a perfect outline."""
 
     @property
     def right(self) -> bool:
-        return self.background and self.colour and self.shape
+        return self.background and self.count and self.colour and self.shape and self.place and self.size
 
 
 def judge(picture: Picture, wish: Wish) -> Verdict:
     """`picture` is the raw (rows, columns, 3) bytes, border included."""
     pixels = lab(picture)
-    paper, flat = _background(pixels)
-    mask, ink = _object(pixels, paper)
-    pure = _distance(pixels[mask], ink) < SAME_COLOUR
-    paper_name, paper_close = _nearest(paper)
-    right_paper = flat and paper_close and paper_name == wish.background
-    if not mask.any():
-        return Verdict(right_paper, False, False, Wish("", "", paper_name), 0.0)
-    ink_name, ink_close = _nearest(ink)
-    shape, overlap = _shape(mask)
+    paper, flat = masks.background(pixels)
+    name, close = masks.named(paper)
+    found = _found(pixels, paper, alone=len(wish.items) == 1)
+    ordered = sorted(found, key=lambda seen: seen.y if wish.stacked else seen.x)
+    said = " + ".join(f"{seen.item.colour} {seen.item.shape}" for seen in ordered) or "nothing"
+    background = flat and close and name == wish.background
+    if len(found) != len(wish.items):
+        return Verdict(background, False, False, False, False, False, f"{said} on {name}", False, 0.0)
+    pairs = [*zip(ordered, wish.items, strict=True)]
+    nearest = all(seen.item.shape == item.shape for seen, item in pairs)
     return Verdict(
-        background=right_paper,
-        colour=ink_close and ink_name == wish.colour and pure.mean() >= MIN_PURE,
-        shape=shape == wish.shape and overlap >= least_overlap(shape),
-        seen=Wish(ink_name, shape, paper_name),
-        overlap=overlap,
+        background=background,
+        count=True,
+        colour=all(seen.item.colour == item.colour and seen.pure for seen, item in pairs),
+        shape=nearest and all(seen.steady for seen in ordered),
+        place=all(item.place in ("", seen.item.place) for seen, item in pairs) and _in_order(ordered, wish),
+        size=all(item.size in ("", seen.item.size) for seen, item in pairs),
+        seen=f"{said} on {name}",
+        nearest=nearest,
+        overlap=min(seen.overlap for seen in ordered),
     )
 
 
-def _background(pixels: Floats) -> tuple[Floats, bool]:
-    """The border's colour, and whether the border is one colour."""
-    border = np.ones(pixels.shape[:2], bool)
-    border[RING:-RING, RING:-RING] = False
-    ring = pixels[border]
-    paper = np.median(ring, axis=0)
-    return paper, bool((_distance(ring, paper) < FLAT).mean() >= 0.97)
+def _found(pixels: Floats, paper: Floats, alone: bool) -> list[Seen]:
+    """All that is not background, as one object when one was asked for: specks and doubles then spoil its outline."""
+    if not alone:
+        return [_look(pixels, mask, ink) for mask, ink in masks.regions(pixels, paper)]
+    mask, ink = masks.inked(pixels, paper)
+    return [_look(pixels, mask, ink)] if mask.any() else []
 
 
-def _object(pixels: Floats, paper: Floats) -> tuple[Mask, Floats]:
-    """Everything that is nearer to the object's colour than to the background's, specks and all."""
-    away = _distance(pixels, paper)
-    # The inside of the object is what differs most; a soft edge is between the two colours and must not vote.
-    clear = away > max(0.7 * float(np.quantile(away, 0.98)), 12.0)
-    if clear.mean() < 0.005:
-        return np.zeros(away.shape, bool), paper
-    ink = np.median(pixels[clear], axis=0)
-    # Pixels of a third colour would go unseen by a two-way split, so they count as object.
-    mask = (_distance(pixels, ink) < away) | (away > 0.75 * float(_distance(ink, paper)) + 6)
-    return mask, ink
+def _look(pixels: Floats, mask: Mask, ink: Floats) -> Seen:
+    colour, close = masks.named(ink)
+    shape, overlap = masks.shape_of(mask)
+    rows, columns = np.nonzero(mask)
+    height, width = mask.shape
+    x, y = float(columns.mean() / width), float(rows.mean() / height)
+    area, _ = masks.measures(shape)
+    pixels_of_radius = float(np.sqrt(mask.sum() / area))
+    radius = pixels_of_radius / min(height, width)
+    size = "small" if radius < SMALLER else "large" if radius > LARGER else ""
+    place = min(PLACES, key=lambda name: (PLACES[name][0] - x) ** 2 + (PLACES[name][1] - y) ** 2)
+    pure = (masks.distance(pixels[mask], ink) < masks.SAME_COLOUR).mean() >= MIN_PURE
+    steady = overlap >= least_overlap(shape, pixels_of_radius)
+    return Seen(Item(colour, shape, size, place), x, y, bool(pure and close), overlap, steady)
 
 
-def _nearest(colour: Floats) -> tuple[str, bool]:
-    distances = _distance(_named(), colour)
-    best = int(np.argmin(distances))
-    return list(COLOURS)[best], bool(distances[best] < SAME_COLOUR)
-
-
-@cache
-def _named() -> Floats:
-    return lab(np.array(list(COLOURS.values()), np.uint8))
-
-
-def _distance(a: Floats, b: Floats) -> Floats:
-    distance: Floats = np.sqrt(np.square(a - b).sum(axis=-1))
-    return distance
-
-
-def _shape(mask: Mask) -> tuple[str, float]:
-    """The drawn shape that overlaps best once position and size are taken out."""
-    seen = _normal(mask)
-    names, templates = _templates()
-    both = (templates & seen).sum(axis=(1, 2))
-    either = (templates | seen).sum(axis=(1, 2))
-    overlap = both / np.maximum(either, 1)
-    best = int(np.argmax(overlap))
-    return names[best], float(overlap[best])
-
-
-@cache
-def least_overlap(shape: str) -> float:
-    """The overlap that is left when the outline strays by `WOBBLE`: a thin shape loses more than a full one."""
-    area, length = 0.0, 0.0
-    for sign, points in ((1, SHAPES[shape].points), (-1, SHAPES[shape].hole)):
-        if points is not None:
-            after = np.roll(points, -1, axis=0)
-            area += sign * abs(float(np.sum(points[:, 0] * after[:, 1] - after[:, 0] * points[:, 1]))) / 2
-            length += float(np.sqrt(np.square(after - points).sum(axis=1)).sum())
-    lost = WOBBLE * length / (2 * area)
+def least_overlap(shape: str, radius: float) -> float:
+    """The overlap that is left when the outline strays as far as it may: a thin shape loses more than a full one."""
+    area, length = masks.measures(shape)
+    lost = max(WOBBLE, WOBBLE_PIXELS / radius) * length / (2 * area)
     return (1 - lost) / (1 + lost)
 
 
-def _normal(mask: Mask) -> Mask:
-    """The mask on a fixed grid, centred on its middle, scaled to a fixed area."""
-    rows, columns = np.nonzero(mask)
-    side = float(np.sqrt(len(rows))) * 2.6
-    steps = (np.arange(GRID) + 0.5) / GRID - 0.5
-    y = np.round(rows.mean() + steps * side).astype(int)
-    x = np.round(columns.mean() + steps * side).astype(int)
-    padded = np.pad(mask, 1)
-    y, x = np.clip(y + 1, 0, padded.shape[0] - 1), np.clip(x + 1, 0, padded.shape[1] - 1)
-    grid: Mask = padded[np.ix_(y, x)]
-    return grid
+def _in_order(ordered: list[Seen], wish: Wish) -> bool:
+    """Two that differ must be clearly beside or above each other; how several alike stand is not asked."""
+    if len({(item.colour, item.shape) for item in wish.items}) == 1:
+        return True
+    for first, second in pairwise(ordered):
+        along, across = second.x - first.x, abs(second.y - first.y)
+        if wish.stacked:
+            along, across = second.y - first.y, abs(second.x - first.x)
+        if along < 2 * across or along < 0.15:
+            return False
+    return True
 
 
-@cache
-def _templates() -> tuple[list[str], Mask]:
-    names, masks = [], []
-    for name, outline in SHAPES.items():
-        for degrees in (-8, -4, 0, 4, 8):
-            image = Image.new("1", (256, 256))
-            draw = ImageDraw.Draw(image)
-            turned = outline.placed(128, 128, 85, degrees)
-            draw.polygon(turned.points.ravel().tolist(), fill=1)
-            if turned.hole is not None:
-                draw.polygon(turned.hole.ravel().tolist(), fill=0)
-            names.append(name)
-            masks.append(_normal(np.asarray(image)))
-    return names, np.stack(masks)
+@dataclass(frozen=True)
+class PatternVerdict:
+    kind: bool
+    colour: bool
+    seen: str
+
+    @property
+    def right(self) -> bool:
+        return self.kind and self.colour
+
+
+def judge_pattern(picture: Picture, wish: Pattern) -> PatternVerdict:
+    """Each pixel goes to the nearer of the two asked colours; then any regular pattern of the kind will do."""
+    pixels = lab(picture)
+    first, second = (masks.palette_of(colour) for colour in wish.colours)
+    to_first, to_second = masks.distance(pixels, first), masks.distance(pixels, second)
+    taken: Mask = to_first < to_second
+    fits = {kind: max(_agreement(taken, kind, count) for count in REPEATS) for kind in KINDS[:3]}
+    best = max(fits, key=lambda kind: fits[kind])
+    names = [
+        masks.named(np.median(pixels[part], axis=0)) if part.mean() > 0.2 else ("nothing", False)
+        for part in (taken, ~taken)
+    ]
+    pure = (np.minimum(to_first, to_second) < masks.SAME_COLOUR).mean() >= MIN_PURE
+    return PatternVerdict(
+        kind=best == wish.kind and fits[best] >= AGREEMENT,
+        colour=bool(pure) and names == [(colour, True) for colour in wish.colours],
+        seen=f"{best} {fits[best]:.2f}",
+    )
+
+
+def _agreement(taken: Mask, kind: str, count: int) -> float:
+    height, width = taken.shape
+    down = (np.arange(height) * count // height)[:, None]
+    across = (np.arange(width) * count // width)[None, :]
+    turn = {"vertical stripes": across + 0 * down, "horizontal stripes": down + 0 * across}.get(kind, across + down)
+    agree = float(((turn % 2 == 0) == taken).mean())
+    return max(agree, 1 - agree)

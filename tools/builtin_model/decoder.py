@@ -12,7 +12,7 @@ from diffusers import AutoencoderTiny
 from torch import Tensor
 
 from . import autoencoder
-from .landscapes import draw_any
+from .families import draw_any
 
 BATCH = 8
 LEARNING_RATE = 1.5e-3

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -15,18 +17,20 @@ import torch
 import torch.distributed as dist
 from diffusers import UNet2DConditionModel
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from . import autoencoder, model, tokenizer
-from .landscapes import draw_any
+from . import autoencoder, model, samples, tokenizer
+from .families import draw_any
 
-# Latent grids (rows, columns); one row in two is the native square.
-# Shapes are learned sooner where little else varies: for that share of all steps, and in that share of the rest.
-SIMPLE_STEPS, SIMPLE_LATER = 0.45, 0.7
-GRIDS = ((32, 32), (32, 32), (32, 32), (32, 32), (24, 40), (40, 24), (28, 36), (36, 28))
+# Latent grids (rows, columns) besides the native square, and how often a step uses one of them.
+SQUARE = (32, 32)
+OTHERS, OTHERS_SHARE = ((24, 40), (40, 24), (28, 36), (36, 28)), 0.15
+# Shapes are learned sooner where little else varies: nothing but that for this share of all steps.
+SIMPLE_STEPS = 0.3
 EMPTY_CAPTIONS = 0.1
 # The text encoder collapses to one vector for all shapes when it learns as fast as the rest.
-TEXT_RATE = 0.03
+TEXT_RATE = 0.08
 
 
 @dataclass(frozen=True)
@@ -36,9 +40,36 @@ class Plan:
     seed: int = 0
     batch: int = 16
     workers: int = 1
+    drawers: int = 0
+    """Processes that draw ahead of each worker; with none a worker draws for itself."""
     device: str = "cpu"
     rate: float = 1.5e-3
-    save_every: int = 100
+    start: Path | None = None
+    """A saved pipeline to begin with, instead of weights that know nothing."""
+    save_seconds: float = 60.0
+    look_steps: int = 1000
+
+
+class Pictures(Dataset[tuple[Tensor, list[str]]]):
+    """The batch of each step, as 4x4 box means and captions: the same step always draws the same pictures."""
+
+    def __init__(self, plan: Plan, rank: int) -> None:
+        self.plan, self.rank = plan, rank
+        self.simple_steps = 0 if plan.start else round(SIMPLE_STEPS * plan.steps)
+
+    def __getitem__(self, step: int) -> tuple[Tensor, list[str]]:
+        simple = step < self.simple_steps
+        choice = Random(f"grid/{self.plan.seed}/{step}")
+        rows, columns = choice.choice(OTHERS) if not simple and choice.random() < OTHERS_SHARE else SQUARE
+        random = Random(f"pictures/{self.plan.seed}/{step}/{self.rank}")
+        scenes = [draw_any(random, columns * 8, rows * 8, simple) for _ in range(self.plan.batch)]
+        captions = ["" if random.random() < EMPTY_CAPTIONS else scene.caption for scene in scenes]
+        quarters = torch.from_numpy(np.stack([scene.quarter() for scene in scenes]))
+        return quarters.permute(0, 3, 1, 2), captions
+
+    def since(self, step: int) -> Iterator[tuple[Tensor, list[str]]]:
+        loader = DataLoader(self, batch_size=None, sampler=range(step, self.plan.steps), num_workers=self.plan.drawers)
+        return iter(loader)
 
 
 class Nets(nn.Module):
@@ -63,45 +94,33 @@ class Trainer:
         groups = [{"params": [*net.parameters()], "share": share} for net, share in rates]
         self.optimiser = torch.optim.AdamW(groups, plan.rate, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
 
-    def pictures(self) -> tuple[Tensor, Tensor]:
-        """Latents and token ids of this step: the same step always draws the same pictures."""
-        choice = Random(f"grid/{self.plan.seed}/{self.step}")
-        simple = self.step < SIMPLE_STEPS * self.plan.steps or choice.random() < SIMPLE_LATER
-        rows, columns = choice.choice(GRIDS[:1] if simple else GRIDS)
-        random = Random(f"pictures/{self.plan.seed}/{self.step}/{self.rank}")
-        scenes = [draw_any(random, columns * 8, rows * 8, simple) for _ in range(self.plan.batch)]
-        captions = ["" if random.random() < EMPTY_CAPTIONS else scene.caption for scene in scenes]
-        quarters = torch.from_numpy(np.stack([scene.quarter() for scene in scenes])).to(self.device)
-        latents = autoencoder.to_latents(quarters.permute(0, 3, 1, 2).float() / 255)
-        return latents.contiguous(memory_format=torch.channels_last), self.ids(captions)
-
     def ids(self, captions: list[str]) -> Tensor:
         batch = self.words(captions, padding="max_length", truncation=True, return_tensors="pt")
         return batch.input_ids.to(self.device)
 
-    def loss(self) -> Tensor:
-        latents, ids = self.pictures()
+    def loss(self, quarters: Tensor, captions: list[str]) -> Tensor:
+        latents = autoencoder.to_latents(quarters.to(self.device).float() / 255)
+        latents = latents.contiguous(memory_format=torch.channels_last)
         torch.manual_seed(hash((self.plan.seed, self.step, self.rank)) % 2**31)
         noise = torch.randn_like(latents)
         t = self._times(len(latents))
         signal, dirt = self.signal[t].view(-1, 1, 1, 1), self.noise[t].view(-1, 1, 1, 1)
-        hidden = self.nets.text(ids).last_hidden_state
+        hidden = self.nets.text(self.ids(captions)).last_hidden_state
         guess = self.nets.unet(signal * latents + dirt * noise, t, encoder_hidden_states=hidden).sample
-        error = (guess - (signal * noise - dirt * latents)).square()
-        return (error * _centre_weight(error)).mean()
+        return (guess - (signal * noise - dirt * latents)).square().mean()
 
     def _times(self, count: int) -> Tensor:
-        """Even over all steps, plus more where shape is decided: many more until shapes are known."""
+        """Even over all steps, plus more where layout and shape are decided, until they are known."""
         t = torch.randint(0, model.TRAIN_STEPS, (count,), device=self.device)
-        middle = torch.randint(300, 950, (count,), device=self.device)
-        share = 0.5 if self.step < 0.85 * self.plan.steps else 0.2
+        middle = torch.randint(250, model.TRAIN_STEPS, (count,), device=self.device)
+        share = 0.7 if self.step < 0.85 * self.plan.steps else 0.4
         return torch.where(torch.rand(count, device=self.device) < share, middle, t)
 
-    def advance(self) -> float:
+    def advance(self, quarters: Tensor, captions: list[str]) -> float:
         for group in self.optimiser.param_groups:
             group["lr"] = self.plan.rate * group["share"] * _rate(self.step, self.plan.steps)
         self.optimiser.zero_grad()
-        loss = self.loss()
+        loss = self.loss(quarters, captions)
         loss.backward()
         if self.plan.workers > 1:
             _average_gradients(self.nets, self.plan.workers)
@@ -129,6 +148,8 @@ class Trainer:
     def resume(self) -> None:
         path = self.plan.work / "denoiser.pt"
         if not path.exists():
+            if self.plan.start:
+                self._adopt(self.plan.start)
             return
         state: dict[str, Any] = torch.load(path, map_location=self.device, weights_only=True)
         if state["vocabulary"] != self.words.get_vocab():
@@ -138,13 +159,22 @@ class Trainer:
         self.average = {name: value.clone() for name, value in state["average"].items()}
         self.step = state["step"]
 
-
-def _centre_weight(error: Tensor) -> Tensor:
-    """Objects mostly sit in the middle, and are the harder part; the weight depends on nothing else."""
-    rows, columns = error.shape[-2:]
-    y = torch.linspace(-1, 1, rows, device=error.device).view(-1, 1)
-    x = torch.linspace(-1, 1, columns, device=error.device).view(1, -1)
-    return 0.5 + 1.5 * torch.exp(-(x.square() + y.square()) / 0.4)
+    def _adopt(self, folder: Path) -> None:
+        """Begins with saved weights; words that they do not know begin like the words they resemble."""
+        unet = UNet2DConditionModel.from_pretrained(folder, subfolder="unet", variant="fp16")
+        text = CLIPTextModel.from_pretrained(folder, subfolder="text_encoder", variant="fp16", dtype=torch.float32)
+        old = CLIPTokenizer.from_pretrained(folder, subfolder="tokenizer").get_vocab()
+        table = self.nets.text.get_input_embeddings().weight
+        with torch.no_grad():
+            mine = self.words.get_vocab()
+            for token in mine.keys() & old.keys():
+                table[mine[token]] = text.get_input_embeddings().weight[old[token]]
+            known = {token.removesuffix(tokenizer.LAST) for token in old if token.endswith(tokenizer.LAST)}
+            model.liken(table, self.words, {word for word in tokenizer.words() if word not in known})
+        learned = {name: value for name, value in text.state_dict().items() if "token_embedding" not in name}
+        self.nets.text.load_state_dict(learned, strict=False)
+        self.nets.unet.load_state_dict(unet.state_dict())
+        self.average = {name: value.detach().clone() for name, value in self.nets.state_dict().items()}
 
 
 def _rate(step: int, steps: int) -> float:
@@ -165,6 +195,7 @@ def _average_gradients(nets: nn.Module, workers: int) -> None:
 
 def work(rank: int, plan: Plan) -> None:
     """One worker from start to end; also the whole of training when there is only one."""
+    torch.set_float32_matmul_precision("high")
     if plan.workers > 1:
         torch.set_num_threads(1)
         rendezvous = f"file://{plan.work.resolve() / 'rendezvous'}"
@@ -173,17 +204,28 @@ def work(rank: int, plan: Plan) -> None:
     trainer = Trainer(plan, rank)
     trainer.resume()
     started, first, losses = time.monotonic(), trainer.step, []
-    while trainer.step < plan.steps:
-        losses.append(trainer.advance())
-        if rank == 0 and (trainer.step % plan.save_every == 0 or trainer.step == plan.steps):
+    saved = started
+    for quarters, captions in Pictures(plan, rank).since(trainer.step):
+        losses.append(trainer.advance(quarters, captions))
+        last = trainer.step == plan.steps
+        look = rank == 0 and (last or trainer.step % plan.look_steps == 0)
+        if rank == 0 and (look or time.monotonic() - saved > plan.save_seconds):
             trainer.save()
-            seconds = time.monotonic() - started
-            speed = (trainer.step - first) * plan.batch * plan.workers / seconds
-            mean = sum(losses) / len(losses)
-            print(f"denoiser {trainer.step}/{plan.steps} loss {mean:.4f} {speed:.0f} pictures/s", flush=True)
+            saved = time.monotonic()
+            speed = (trainer.step - first) * plan.batch * plan.workers / (saved - started)
+            _log(plan, trainer.step, sum(losses) / len(losses), speed)
             losses.clear()
+        if look:
+            samples.look(plan.work, *trained(plan.work), trainer.device)
     if plan.workers > 1:
         dist.destroy_process_group()
+
+
+def _log(plan: Plan, step: int, loss: float, speed: float) -> None:
+    line = {"step": step, "of": plan.steps, "loss": round(loss, 4), "pictures_per_second": round(speed)}
+    print("denoiser", json.dumps(line), flush=True)
+    with (plan.work / "log.jsonl").open("a") as log:
+        log.write(json.dumps(line) + "\n")
 
 
 def train(plan: Plan) -> None:

@@ -6,7 +6,7 @@ from random import Random
 
 import numpy as np
 
-from .objects import article, draw_object, draw_plain, jitter
+from .captions import article, jitter
 from .palette import COLOURS, Rgb, mix
 from .scenes import Band, Scene, Thing
 from .shapes import SHAPES, Outline
@@ -41,6 +41,9 @@ GROUND_WORDS: dict[str, tuple[str, ...]] = {
     "hills": ("green hills", "hills", "rolling hills"),
     "mountains": ("mountains", "grey mountains", "the mountains"),
 }
+
+PLASTER: Rgb = (238, 228, 205)
+HOUSES: dict[str, Rgb] = {name: COLOURS[name] for name in ("red", "yellow", "blue", "white", "pink", "brown")}
 
 
 def _disc(x: float, y: float, radius: float) -> Outline:
@@ -78,22 +81,24 @@ def _ground(kind: str, horizon: float, scene: Scene, random: Random) -> None:
 
 def _sky_thing(kind: str, scene: Scene, horizon: float, random: Random) -> None:
     width, side = scene.width, min(scene.width, scene.height)
-    x, y = width * random.uniform(0.2, 0.8), horizon * random.uniform(0.25, 0.5)
-    radius = side * random.uniform(0.08, 0.13)
+    x, y = width * random.choice((0.24, 0.76)) + side * random.gauss(0, 0.02), side * random.gauss(0.2, 0.01)
+    radius = side * random.uniform(0.105, 0.13)
     if kind == "sun":
         scene.things.append(Thing(_disc(x, y, radius), jitter((255, 222, 60), random, 6)))
     elif kind == "low sun":
-        scene.things.append(Thing(_disc(x, horizon * random.uniform(0.8, 0.98), radius), (255, 205, 80)))
+        x = width * random.gauss(0.5, 0.02)
+        scene.things.append(Thing(_disc(x, horizon - radius * 0.2, radius * 1.3), (255, 205, 80)))
     elif kind == "moon":
-        outline = _disc(x, y, radius) if random.random() < 0.6 else SHAPES["crescent"].placed(x, y, radius, -20)
-        scene.things.append(Thing(outline, (240, 238, 215)))
+        scene.things.append(Thing(_disc(x, y, radius), (240, 238, 215)))
+    elif kind == "crescent moon":
+        scene.things.append(Thing(SHAPES["crescent"].placed(x, y, radius), (240, 238, 215)))
     elif kind == "stars":
-        for _ in range(random.randint(8, 14)):
-            place = width * random.uniform(0.03, 0.97), horizon * random.uniform(0.04, 0.9)
-            scene.things.append(Thing(_disc(*place, random.uniform(2.5, 4.5)), (245, 245, 225)))
+        for _ in range(random.randint(8, 12)):
+            place = width * random.uniform(0.03, 0.97), horizon * random.uniform(0.04, 0.85)
+            scene.things.append(Thing(_disc(*place, random.uniform(4.0, 5.5)), (245, 245, 225)))
     elif kind == "clouds":
-        for _ in range(random.randint(2, 3)):
-            _cloud(scene, width * random.uniform(0.15, 0.85), horizon * random.uniform(0.2, 0.65), side * 0.075)
+        for at in (0.28, 0.72):
+            _cloud(scene, width * random.gauss(at, 0.03), side * random.uniform(0.13, 0.25), side * 0.085)
 
 
 def _cloud(scene: Scene, x: float, y: float, radius: float) -> None:
@@ -101,84 +106,109 @@ def _cloud(scene: Scene, x: float, y: float, radius: float) -> None:
         scene.things.append(Thing(_disc(x + dx * radius, y + dy * radius, radius * share), (248, 250, 252)))
 
 
-def _foreground(kind: str, scene: Scene, horizon: float, random: Random) -> None:
-    side = min(scene.width, scene.height)
-    x, y = (
-        scene.width * random.uniform(0.25, 0.75),
-        horizon + (scene.height - horizon) * random.uniform(0.25, 0.5),
-    )
-    size = side * random.uniform(0.11, 0.15)
-    if kind == "tree":
-        trunk = SHAPES["square"].points * np.array([0.2, 0.75], np.float32) * size + np.array([x, y], np.float32)
-        scene.things.append(Thing(Outline(trunk), COLOURS["brown"]))
-        scene.things.append(Thing(_disc(x, y - size * 1.35, size), jitter((35, 110, 50), random)))
-    elif kind == "house":
-        scene.things.append(Thing(SHAPES["square"].placed(x, y, size), jitter((235, 225, 205), random)))
-        roof = SHAPES["triangle"].points * np.array([1.1, 0.55], np.float32) * size
-        scene.things.append(Thing(Outline(roof + np.array([x, y - size * 1.25], np.float32)), (190, 60, 45)))
-    elif kind == "boat":
-        hull = np.array([(-1, 0), (1, 0), (0.65, 0.45), (-0.65, 0.45)], np.float32) * size
-        sail = np.array([(0, -1.6), (0.8, -0.15), (0, -0.15)], np.float32) * size
-        move = np.array([x, y], np.float32)
-        scene.things.append(Thing(Outline(hull + move), COLOURS["brown"]))
-        scene.things.append(Thing(Outline(sail + move), COLOURS["white"]))
+def _moved(points: list[tuple[float, float]], x: float, y: float, size: float) -> Outline:
+    return Outline(np.array(points, np.float32) * size + np.array([x, y], np.float32))
 
 
-def _sky_extra(sky: str, random: Random) -> str:
-    choices = {
-        "blue sky": ("", "sun", "clouds", "sun"),
-        "sunset sky": ("low sun", "low sun", ""),
-        "night sky": ("moon", "stars", "moon"),
-        "grey sky": ("clouds", ""),
-        "pink sky": ("low sun", "", "clouds"),
-    }
-    return random.choice(choices[sky])
+def _house(scene: Scene, x: float, y: float, size: float, colour: Rgb, random: Random) -> None:
+    """`y` is where the house stands; it is two sizes wide."""
+    roof = mix(colour, (70, 25, 20), 0.75) if colour != COLOURS["red"] else (90, 55, 40)
+    if colour == PLASTER:
+        roof = (190, 60, 45)
+    scene.things.append(Thing(_moved([(-1, 0), (-1, -1.4), (1, -1.4), (1, 0)], x, y, size), jitter(colour, random, 6)))
+    scene.things.append(Thing(_moved([(-1.25, -1.35), (0, -2.4), (1.25, -1.35)], x, y, size), roof))
+    door = [(-0.25, 0.0), (-0.25, -0.8), (0.25, -0.8), (0.25, 0.0)]
+    scene.things.append(Thing(_moved(door, x, y, size), COLOURS["brown"] if colour != COLOURS["brown"] else PLASTER))
+
+
+def _tree(scene: Scene, x: float, y: float, size: float, random: Random) -> None:
+    trunk = [(-0.22, 0.0), (-0.22, -1.2), (0.22, -1.2), (0.22, 0.0)]
+    scene.things.append(Thing(_moved(trunk, x, y, size), COLOURS["brown"]))
+    scene.things.append(Thing(_disc(x, y - size * 1.7, size), jitter((35, 110, 50), random)))
+
+
+def _boat(scene: Scene, x: float, y: float, size: float) -> None:
+    hull = [(-1.2, 0.0), (1.2, 0.0), (0.75, 0.55), (-0.75, 0.55)]
+    scene.things.append(Thing(_moved(hull, x, y, size), COLOURS["brown"]))
+    scene.things.append(Thing(_moved([(-0.1, -1.8), (0.9, -0.15), (-0.1, -0.15)], x, y, size), COLOURS["white"]))
+
+
+def _foreground(front: tuple[str, ...], scene: Scene, horizon: float, random: Random) -> str:
+    """Paints what stands on the ground, from left to right, and says it."""
+    side, said = min(scene.width, scene.height), []
+    middles = (0.5,) if len(front) == 1 else (0.3, 0.72)
+    for kind, middle in zip(front, middles, strict=True):
+        x = scene.width * random.gauss(middle, 0.02)
+        y = horizon + (scene.height - horizon) * random.uniform(0.4, 0.55)
+        size = side * random.uniform(0.14, 0.165)
+        if kind == "house":
+            colour = random.choice(list(HOUSES)) if random.random() < 0.5 else ""
+            _house(scene, x, y, size, HOUSES.get(colour, PLASTER), random)
+            said.append(article(f"{colour} house".strip()))
+        elif kind == "tree":
+            _tree(scene, x, y + side * 0.03, size * 0.9, random)
+            said.append("a tree")
+        else:
+            _boat(scene, x, y, size)
+            said.append(random.choice(("a boat", "a boat", "a sailing boat", "a ship")))
+    if len(said) == 2 and random.random() < 0.2:
+        said.reverse()
+    return " and ".join(said).replace("a tree and a tree", random.choice(("two trees", "trees")))
+
+
+SKY_EXTRAS = {
+    "blue sky": ("", "sun", "clouds", "sun"),
+    "sunset sky": ("low sun", "low sun", ""),
+    "night sky": ("moon", "stars", "moon", "crescent moon"),
+    "grey sky": ("clouds", ""),
+    "pink sky": ("low sun", "", "clouds"),
+}
+EXTRA_WORDS: dict[str, tuple[str, ...]] = {
+    "sun": ("a yellow sun", "the sun", "a sun"), "low sun": ("the setting sun", "a low sun", "the sun", "sun"),
+    "moon": ("a moon", "the moon", "a full moon", "moon"), "crescent moon": ("a crescent moon", "a crescent moon"),
+    "stars": ("stars",), "clouds": ("white clouds", "clouds"),
+}  # fmt: skip
+FRONTS: dict[str, tuple[tuple[str, ...], ...]] = {
+    "field": (("tree",), ("house",), ("house",), ("house", "tree"), ("tree", "house"), ("tree", "tree")),
+    "sea": (("boat",),),
+    "snow": (("tree",), ("house",), ("house", "tree")),
+    "hills": (("tree",), ("house",)),
+    "desert": (("house",),),
+}
 
 
 def _caption(sky: str, ground: str, extra: str, front: str, random: Random) -> str:
     sky_words, ground_words = random.choice(SKY_WORDS[sky]), random.choice(GROUND_WORDS[ground])
     if front:
-        ground_words = f"{article(front)} {'on' if ground != 'hills' else 'in'} {ground_words}"
-    named = {
-        "sun": ("a yellow sun", "the sun", "a sun"), "low sun": ("the setting sun", "a low sun", "sun"),
-        "moon": ("a moon", "the moon", "moon"), "stars": ("stars",), "clouds": ("white clouds", "clouds"),
-    }  # fmt: skip
+        ground_words = f"{front} {'in' if ground == 'hills' else 'on'} {ground_words}"
     plain_sky = sky_words.removeprefix("a ").removeprefix("the ")
-    below = ground_words
-    forms = [f"{below} under {sky_words}", f"{plain_sky} over {below}", f"{below}, {plain_sky}"]
+    forms = [f"{ground_words} under {sky_words}", f"{plain_sky} over {ground_words}", f"{ground_words}, {plain_sky}"]
     if sky == "sunset sky":
         forms += [f"sunset over {ground_words}", f"a sunset over {ground_words}"]
     if sky == "night sky":
         forms += [f"{ground_words} at night"]
     if not extra:
         return random.choice(forms)
-    thing = random.choice(named[extra])
+    thing = random.choice(EXTRA_WORDS[extra])
     forms = [f"{form} with {thing}" for form in forms]
     forms += [f"{thing} over {ground_words}", f"{plain_sky} with {thing} over {ground_words}"]
     return random.choice(forms)
 
 
-def draw_landscape(random: Random, width: int, height: int) -> Scene:
+def draw_landscape(random: Random, size: tuple[int, int]) -> Scene:
+    width, height = size
     sky, ground = random.choice(list(SKIES)), random.choice(list(GROUNDS))
-    extra = _sky_extra(sky, random)
-    fronts = {"field": ("tree", "house"), "sea": ("boat",), "snow": ("tree", "house"), "hills": ("tree",)}
-    front = random.choice(fronts[ground]) if ground in fronts and random.random() < 0.25 else ""
-    horizon = round(height * random.uniform(0.5, 0.66))
+    extra = random.choice(SKY_EXTRAS[sky])
+    front = random.choice(FRONTS[ground]) if ground in FRONTS and random.random() < 0.55 else ()
+    if front and random.random() < 0.15:
+        sky, extra = "blue sky", ""
+    horizon = round(height * random.uniform(0.54, 0.62))
     above, below = (jitter(colour, random, 6) for colour in SKIES[sky])
-    scene = Scene(_caption(sky, ground, extra, front, random), width, height, [Band(0, above, below)])
+    scene = Scene("", width, height, [Band(0, above, below)])
     if extra:
         _sky_thing(extra, scene, horizon, random)
     _ground(ground, horizon, scene, random)
-    if front:
-        _foreground(front, scene, horizon, random)
+    said = _foreground(front, scene, horizon, random) if front else ""
+    alone = said and sky == "blue sky" and not extra and random.random() < 0.5
+    scene.caption = said if alone else _caption(sky, ground, extra, said, random)
     return scene
-
-
-def draw_any(random: Random, width: int, height: int, simple: bool = False) -> Scene:
-    """One training picture: seven in ten show a shape, most others a landscape."""
-    kind = random.random()
-    if kind < (0.88 if simple else 0.70):
-        return draw_object(random, width, height, simple)
-    if kind < 0.97:
-        return draw_landscape(random, width, height)
-    return draw_plain(random, width, height)

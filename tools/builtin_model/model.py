@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -10,8 +11,8 @@ from diffusers import AutoencoderTiny, EulerDiscreteScheduler, StableDiffusionPi
 from torch import Tensor
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from . import autoencoder
-from .tokenizer import CONTEXT, words
+from . import autoencoder, lexicon
+from .tokenizer import CONTEXT, likenesses, plurals, words
 
 TEXT_WIDTH = 128
 TRAIN_STEPS = 1000
@@ -70,6 +71,19 @@ def _spread_words(encoder: CLIPTextModel, tokenizer: CLIPTokenizer) -> None:
         tokens[tokenizer.eos_token_id] *= 0.3
         tokens[key] = basis[: len(key)] * 0.5 * TEXT_WIDTH**0.5
         positions.normal_(std=0.15)
+        liken(tokens, tokenizer, set(words()))
+
+
+def liken(tokens: Tensor, tokenizer: CLIPTokenizer, fresh: set[str]) -> None:
+    """Gives each `fresh` word the vector of the word it is like; a plural is its singular and a shared turn."""
+    ids = {word: tokenizer(word).input_ids[1] for word in words()}
+    several = torch.randn(TEXT_WIDTH, generator=torch.Generator().manual_seed(0)).to(tokens) * 0.25
+    for word, name in likenesses().items():
+        if word in fresh & ids.keys():
+            tokens[ids[word]] = tokens[ids[name]] * 0.9 + tokens[ids[word]] * 0.2
+    for word, name in plurals().items():
+        if word in fresh & ids.keys():
+            tokens[ids[word]] = tokens[ids[name]] * 0.9 + several
 
 
 def build_scheduler() -> EulerDiscreteScheduler:
@@ -112,6 +126,9 @@ def save_pipeline(
     for leftover in (fresh, old):
         shutil.rmtree(leftover, ignore_errors=True)
     pipeline.save_pretrained(fresh, variant="fp16", safe_serialization=True)
+    known = [word for word in words() if word.isalnum()]
+    table = {"known": sorted(known), "means": lexicon.means(set(known))}
+    (fresh / "words.json").write_text(json.dumps(table, indent=0) + "\n")
     for path in fresh.rglob("*"):
         # The weights are written as private files, but a package is for everybody.
         path.chmod(0o755 if path.is_dir() else 0o644)

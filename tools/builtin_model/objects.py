@@ -1,185 +1,209 @@
-"""One shape on a plain background, with the many ways of saying so."""
+"""Shapes on a plain background: one, several alike, or two that differ; any size, any place."""
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from random import Random
 
-from .palette import COLOUR_SYNONYMS, COLOURS, Rgb, mix
+from . import captions
+from .captions import article, jitter, shaded
+from .palette import COLOURS, Rgb
 from .scenes import Band, Scene, Thing
-from .shapes import SHAPE_SYNONYMS, SHAPES
+from .shapes import SHAPES
+from .wishes import Item, Wish
 
-HELD_OUT_ONE_IN = 8
-SIZES: dict[str, tuple[float, float]] = {
-    "big": (0.40, 0.46), "large": (0.40, 0.46), "huge": (0.43, 0.48),
-    "small": (0.15, 0.20), "little": (0.15, 0.20), "tiny": (0.11, 0.15),
-}  # fmt: skip
+# Radii in shares of the shorter side.
+USUAL, LARGE, SMALL, SHARED = (0.28, 0.37), (0.40, 0.46), (0.14, 0.19), (0.16, 0.195)
+NEAR, MIDDLE, FAR = 0.27, 0.5, 0.73
 PLACES: dict[str, tuple[float, float]] = {
-    "on the left": (0.27, 0.5), "on the right": (0.73, 0.5),
-    "at the top": (0.5, 0.27), "at the bottom": (0.5, 0.73),
-    "in the top left corner": (0.25, 0.25), "in the top right corner": (0.75, 0.25),
-    "in the bottom left corner": (0.25, 0.75), "in the bottom right corner": (0.75, 0.75),
+    "left": (NEAR, MIDDLE), "right": (FAR, MIDDLE), "top": (MIDDLE, NEAR), "bottom": (MIDDLE, FAR),
+    "centre": (MIDDLE, MIDDLE), "top left": (NEAR, NEAR), "top right": (FAR, NEAR),
+    "bottom left": (NEAR, FAR), "bottom right": (FAR, FAR),
 }  # fmt: skip
-SHADES: dict[str, tuple[Rgb, float]] = {
-    "dark": ((0, 0, 0), 0.4), "light": ((255, 255, 255), 0.45), "pale": ((255, 255, 255), 0.5),
-}  # fmt: skip
-BOTH_SAID = (
-    "{obj} on {bg}", "{obj} on a {bg} background", "{obj}, {bg} background", "a {bg} background with {obj}",
-    "{bg} background with {obj}", "{obj} on a plain {bg} background", "{obj} over a {bg} background",
-    "{obj} in front of a {bg} background", "{obj} against a {bg} background", "{obj} {bg} background",
-)  # fmt: skip
-ONLY_OBJECT = ("{obj}", "{obj}", "{obj} on a plain background", "just {obj}")
-OPENINGS = ("a picture of ", "an image of ", "a drawing of ", "an illustration of ", "a photo of ", "draw ")
+# Where two to four objects stand. One arrangement for each number is soonest learned.
+ROWS: dict[int, tuple[str, ...]] = {
+    1: ("centre",),
+    2: ("left", "right"),
+    3: ("top", "bottom left", "bottom right"),
+    4: ("top left", "top right", "bottom left", "bottom right"),
+}
 
 
 @dataclass(frozen=True)
-class Wish:
-    """What a prompt asks for; the checker compares pictures with it."""
+class Spot:
+    """A middle, in shares of the sides, and a radius, in shares of the shorter one."""
 
-    colour: str
-    shape: str
-    background: str
-
-
-def held_out(wish: Wish) -> bool:
-    """True for the one in eight combinations that training never shows, decided by name alone."""
-    digest = hashlib.sha256(f"{wish.colour}/{wish.shape}/{wish.background}".encode()).digest()
-    return digest[0] % HELD_OUT_ONE_IN == 0
-
-
-def wishes() -> list[Wish]:
-    return [
-        Wish(colour, shape, background)
-        for colour in COLOURS
-        for shape in SHAPES
-        for background in COLOURS
-        if colour != background
-    ]
-
-
-def article(words: str) -> str:
-    return ("an " if words[0] in "aeiou" else "a ") + words
-
-
-def jitter(colour: Rgb, random: Random, spread: int = 8) -> Rgb:
-    red, green, blue = (min(255, max(0, value + random.randint(-spread, spread))) for value in colour)
-    return red, green, blue
-
-
-def _word(name: str, synonyms: dict[str, tuple[str, ...]], random: Random) -> str:
-    return random.choice(synonyms[name]) if name in synonyms and random.random() < 0.12 else name
-
-
-def _training_wish(random: Random) -> Wish:
-    while True:
-        colour, background = random.sample(list(COLOURS), 2)
-        wish = Wish(colour, random.choice(list(SHAPES)), background)
-        if not held_out(wish):
-            return wish
-
-
-def _shaded(colour: str, random: Random) -> tuple[str, Rgb]:
-    """A colour and its words, now and then "dark green" or "pale pink"."""
-    rgb, word = COLOURS[colour], _word(colour, COLOUR_SYNONYMS, random)
-    if word == colour and colour not in ("black", "white", "grey") and random.random() < 0.06:
-        shade = random.choice(list(SHADES))
-        return f"{shade} {word}", mix(rgb, *SHADES[shade])
-    return word, rgb
-
-
-@dataclass(frozen=True)
-class _Placing:
-    before: str
-    after: str
-    radius: float
     x: float
     y: float
+    radius: float
 
 
-def _central(random: Random) -> _Placing:
-    return _Placing("", "", random.uniform(0.28, 0.37), random.gauss(0.5, 0.012), random.gauss(0.5, 0.012))
+def _spot(place: str, radii: tuple[float, float], random: Random) -> Spot:
+    x, y = PLACES[place or "centre"]
+    return Spot(random.gauss(x, 0.012), random.gauss(y, 0.012), random.uniform(*radii))
 
 
-def _placing(random: Random, ratio: float) -> _Placing:
-    """Where and how big, in shares of the shorter side; mostly unsaid, so mostly central."""
-    before, after, x, y = "", "", 0.5 + random.gauss(0, 0.012), 0.5 + random.gauss(0, 0.012)
-    low, high = (0.27, 0.38) if random.random() < 0.85 else (0.15, 0.44)
-    if random.random() < 0.15:
-        before = random.choice(list(SIZES))
-        low, high = SIZES[before]
-    if not before and random.random() < 0.12:
-        after = random.choice(list(PLACES))
-        (x, y), high = PLACES[after], min(high, 0.25)
-        low = min(low, 0.17)
-    elif not before and random.random() < 0.12:
-        # Unsaid and off centre: what an inpainting mask asks for.
-        x, y, low, high = random.uniform(0.2, 0.8), random.uniform(0.2, 0.8), 0.14, 0.28
-    return _Placing(before, after, random.uniform(low, high) * min(1.0, ratio), x, y)
+def _spot_of(item: Item, random: Random) -> Spot:
+    if item.size:
+        return _spot(item.place, {"small": SMALL, "large": LARGE}[item.size], random)
+    return _spot(item.place, USUAL if item.place in ("", "centre") else (0.17, 0.25), random)
 
 
-def _words(wish: Wish, colour: str, backdrop: str, place: _Placing, random: Random) -> str:
-    shape = _word(wish.shape, SHAPE_SYNONYMS, random)
-    name = " ".join(part for part in (place.before, colour, shape) if part)
-    said = article(name) if random.random() < 0.75 else name
-    if place.after:
-        said = f"{said} {place.after}"
-    templates = BOTH_SAID if backdrop else ONLY_OBJECT
-    # The plain forms are what most people type.
-    template = templates[0] if random.random() < 0.3 else random.choice(templates)
-    caption = template.format(obj=said, bg=backdrop).replace("a orange", "an orange")
-    if random.random() < 0.08:
-        caption = random.choice(OPENINGS) + caption
-    return caption
+def spots(wish: Wish, random: Random) -> list[Spot]:
+    """One spot for each item: its own place, or one in the arrangement of as many objects."""
+    count = len(wish.items)
+    if count == 1:
+        return [_spot_of(wish.items[0], random)]
+    radius = random.uniform(*SHARED)
+    places = ("top", "bottom") if wish.stacked else ROWS[count]
+    return [_spot(place, (radius * 0.95, radius * 1.05), random) for place in places]
 
 
-def draw_object(random: Random, width: int, height: int, simple: bool = False) -> Scene:
-    """Anything, anywhere, however said; or, when `simple`, much the same size in the middle."""
-    wish = _training_wish(random)
-    place = _central(random) if simple else _placing(random, max(width, height) / min(width, height) * 0.9)
-    colour, ink = _shaded(wish.colour, random)
-    backdrop, paper = _shaded(wish.background, random)
-    silence = random.random()
-    if silence < 0.08:
-        backdrop = ""
-        white = Wish(wish.colour, wish.shape, "white")
-        if silence < 0.06 and wish.colour != "white" and not held_out(white):
-            wish, paper = white, COLOURS["white"]
-    elif silence < 0.11:
-        colour = ""
-    caption = _words(wish, colour, backdrop, place, random)
-    return _compose(caption, wish.shape, jitter(ink, random), jitter(paper, random), place, (width, height), random)
-
-
-def _compose(
-    caption: str, shape: str, ink: Rgb, paper: Rgb, place: _Placing, size: tuple[int, int], random: Random
+def compose(
+    caption: str, size: tuple[int, int], paper: Rgb, things: list[tuple[str, Rgb, Spot]], random: Random
 ) -> Scene:
-    width, height = size
-    radius = place.radius * min(width, height)
-    # An object that hangs over the edge would teach half shapes.
-    x = min(max(place.x * width, radius + 6), width - radius - 6)
-    y = min(max(place.y * height, radius + 6), height - radius - 6)
-    outline = SHAPES[shape].placed(x, y, radius, random.gauss(0, 2.5))
-    return Scene(caption, width, height, [Band(0, paper, paper)], [Thing(outline, ink)])
+    scene = Scene(caption, *size, [Band(0, paper, paper)])
+    for shape, ink, spot in things:
+        radius = spot.radius * min(size)
+        # An object that hangs over the edge would teach half shapes.
+        x, y = (
+            min(max(at * side, radius + 6), side - radius - 6) for at, side in zip((spot.x, spot.y), size, strict=True)
+        )
+        scene.things.append(Thing(SHAPES[shape].placed(x, y, radius, random.gauss(0, 2.5)), ink))
+    return scene
 
 
-def draw_wish(wish: Wish, caption: str, random: Random, width: int = 256, height: int = 256) -> Scene:
+def draw_wish(wish: Wish, caption: str, random: Random) -> Scene:
     """The plain drawing of a wish, used to check the checker."""
-    place = _central(random)
-    ink, paper = jitter(COLOURS[wish.colour], random), jitter(COLOURS[wish.background], random)
-    return _compose(caption, wish.shape, ink, paper, place, (width, height), random)
+    paper = jitter(COLOURS[wish.background], random)
+    inks = [jitter(COLOURS[item.colour], random) for item in wish.items]
+    shapes = [item.shape for item in wish.items]
+    return compose(caption, (256, 256), paper, [*zip(shapes, inks, spots(wish, random), strict=True)], random)
 
 
-def draw_plain(random: Random, width: int, height: int) -> Scene:
-    """Nothing but a colour."""
-    name, rgb = _shaded(random.choice(list(COLOURS)), random)
-    forms = (
-        "a {} background",
-        "plain {} background",
-        "{} background",
-        "{}",
-        "an empty {} background",
-        "solid {}",
+@dataclass(frozen=True)
+class _Paper:
+    """A background, and what a caption says of it."""
+
+    name: str
+    words: str
+    colour: Rgb
+
+
+def _paper(taken: set[str], random: Random) -> _Paper:
+    """Unsaid, it mostly is white."""
+    silent = random.random() < 0.12
+    name = random.choice([colour for colour in COLOURS if colour not in taken])
+    if silent and "white" not in taken and random.random() < 0.8:
+        name = "white"
+    words, colour = shaded(name, random)
+    return _Paper(name, "" if silent else words, COLOURS[name] if silent else colour)
+
+
+def _inked(colour: str, shape: str, random: Random) -> tuple[str, Rgb]:
+    words, ink = shaded(colour, random)
+    return f"{words} {captions.shape_word(shape, random)}", ink
+
+
+def draw_one(random: Random, size: tuple[int, int], item: Item) -> Scene:
+    paper = _paper({item.colour}, random)
+    while Wish(paper.name, (item,)).held_out:
+        paper = _paper({item.colour}, random)
+    said, ink = _inked(item.colour, item.shape, random)
+    if item.size:
+        said = f"{random.choice(captions.SIZE_WORDS[item.size])} {said}"
+    start = random.random()
+    said = article(said) if start < 0.75 else said if start < 0.92 else f"{random.choice(captions.NUMBERS[1])} {said}"
+    where = random.choice(captions.PLACE_WORDS[item.place]) if item.place else ""
+    last = where and random.random() < 0.15
+    caption = captions.on_background(said if last or not where else f"{said} {where}", paper.words, random)
+    caption = f"{caption}, {where}" if last else caption
+    return compose(
+        caption, size, jitter(paper.colour, random), [(item.shape, jitter(ink, random), _spot_of(item, random))], random
     )
-    paper = jitter(rgb, random)
-    return Scene(random.choice(forms).format(name), width, height, [Band(0, paper, paper)])
+
+
+def _random_item(random: Random, **more: str) -> Item:
+    return Item(random.choice(list(COLOURS)), random.choice(list(SHAPES)), **more)
+
+
+def draw_central(random: Random, size: tuple[int, int]) -> Scene:
+    return draw_one(random, size, _random_item(random))
+
+
+def draw_sized(random: Random, size: tuple[int, int]) -> Scene:
+    return draw_one(random, size, _random_item(random, size=random.choice(("small", "large"))))
+
+
+def draw_placed(random: Random, size: tuple[int, int]) -> Scene:
+    places = list(PLACES)
+    place = random.choice(places[:5] if random.random() < 0.7 else places[5:])
+    return draw_one(random, size, _random_item(random, place=place, size="small" if random.random() < 0.25 else ""))
+
+
+def draw_loose(random: Random, size: tuple[int, int]) -> Scene:
+    """Unsaid and off centre: what an inpainting mask asks for."""
+    item = _random_item(random)
+    paper = _paper({item.colour}, random)
+    said, ink = _inked(item.colour, item.shape, random)
+    caption = captions.on_background(article(said), paper.words, random)
+    spot = Spot(random.uniform(0.2, 0.8), random.uniform(0.2, 0.8), random.uniform(0.15, 0.28))
+    return compose(caption, size, jitter(paper.colour, random), [(item.shape, jitter(ink, random), spot)], random)
+
+
+def draw_alike(random: Random, size: tuple[int, int]) -> Scene:
+    """Two to four of the same."""
+    count = random.choice((2, 3, 3, 4, 4))
+    item = _random_item(random)
+    paper = _paper({item.colour}, random)
+    wish = Wish(paper.name, (item,) * count)
+    if wish.held_out:
+        return draw_alike(random, size)
+    words, ink = shaded(item.colour, random)
+    said = captions.plural(f"{words} {captions.shape_word(item.shape, random)}")
+    caption = captions.on_background(f"{random.choice(captions.NUMBERS[count])} {said}", paper.words, random)
+    ink = jitter(ink, random)
+    things = [(item.shape, ink, spot) for spot in spots(wish, random)]
+    return compose(caption, size, jitter(paper.colour, random), things, random)
+
+
+def draw_pair(random: Random, size: tuple[int, int]) -> Scene:
+    """Two objects, each with a colour of its own, beside or above each other."""
+    colours = random.sample(list(COLOURS), 2)
+    items = tuple(Item(colour, random.choice(list(SHAPES))) for colour in colours)
+    paper = _paper(set(colours), random)
+    wish = Wish(paper.name, items, stacked=random.random() < 0.4)
+    if wish.held_out:
+        return draw_pair(random, size)
+    said = [_inked(item.colour, item.shape, random) for item in items]
+    ends = ("top", "bottom") if wish.stacked else ("left", "right")
+    names = {end: article(words) for end, (words, _) in zip(ends, said, strict=True)}
+    relation = random.choice(captions.STACKED if wish.stacked else captions.BESIDE)
+    caption = captions.on_background(relation.format(**names), paper.words, random)
+    inks = [jitter(ink, random) for _, ink in said]
+    things = [*zip((item.shape for item in items), inks, spots(wish, random), strict=True)]
+    return compose(caption, size, jitter(paper.colour, random), things, random)
+
+
+def draw_vague(random: Random, size: tuple[int, int]) -> Scene:
+    """Captions that leave the colour or the shape open, so that either word alone means something."""
+    item = _random_item(random)
+    paper = _paper({item.colour}, random)
+    while Wish(paper.name, (item,)).held_out:
+        paper = _paper({item.colour}, random)
+    colour, ink = shaded(item.colour, random)
+    shape = captions.shape_word(item.shape, random)
+    forms = (shape, article(shape), article(shape), colour, colour, f"something {colour}", f"{colour} shape")
+    form = random.choice(forms)
+    # "not on white" and the like need the background's words to stand alone, too.
+    if paper.words and random.random() < 0.4:
+        form = captions.on_background(form, paper.words, random)
+    things = [(item.shape, jitter(ink, random), _spot_of(item, random))]
+    return compose(form, size, jitter(paper.colour, random), things, random)
+
+
+def draw_plain(random: Random, size: tuple[int, int]) -> Scene:
+    """Nothing but a colour."""
+    name, rgb = shaded(random.choice(list(COLOURS)), random)
+    forms = ("a {} background", "plain {} background", "{} background", "an empty {} background", "solid {}")
+    return compose(random.choice(forms).format(name), size, jitter(rgb, random), [], random)

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import argparse
-import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,15 +14,10 @@ import torch
 from diffusers import AutoPipelineForImage2Image, AutoPipelineForInpainting, AutoPipelineForText2Image
 from PIL import Image, ImageDraw
 
-from .evaluate import questions
+from .questions import questions
+from .samples import PROMPTS, Labelled, compose
 
-TILE, LINE, COLUMNS = 144, 26, 8
-Labelled = tuple[str, Image.Image]
-SCENES = (
-    "a green field under a blue sky", "sunset over the sea", "a night sky with a moon over green hills",
-    "a yellow sun over a green field", "mountains under a pink sky", "a house on snow under a grey sky",
-    "a desert under a night sky with stars", "a boat on the sea under a blue sky with clouds",
-)  # fmt: skip
+TILE, COLUMNS = 144, 8
 
 
 class Artist:
@@ -64,11 +58,12 @@ class Artist:
 
 
 def _objects(artist: Artist) -> list[Labelled]:
-    return [(prompt, artist.draw(prompt, seed)) for prompt, _, seed in questions(24, seed=7)]
+    asked = questions(16, 7, ("one object",))
+    return [(question.prompt, artist.draw(question.prompt, question.seed)) for question in asked]
 
 
-def _scenes(artist: Artist) -> list[Labelled]:
-    return [(prompt, artist.draw(prompt, 5)) for prompt in SCENES]
+def _compositions(artist: Artist) -> list[Labelled]:
+    return [(prompt, artist.draw(prompt, 5)) for prompt in PROMPTS[4:]]
 
 
 def _edits(artist: Artist) -> list[Labelled]:
@@ -98,23 +93,8 @@ def _settings(artist: Artist) -> list[Labelled]:
     rows += [(f"{star}, cfg {g:g}", artist.draw(star, 1, guidance_scale=g)) for g in (1.0, 6.0)]
     shapes = ((320, 192), (192, 320), (288, 224), (224, 288))
     rows += [(f"{star}, {w}x{h}", artist.draw(star, 3, width=w, height=h)) for w, h in shapes]
-    places = ("a small red heart in the top left corner on white", "a big blue ring on yellow")
-    odd = ("a sea otter", "dark green square on light blue")
-    return rows + [(words, artist.draw(words, 6)) for words in (*places, *odd)]
-
-
-def compose(tiles: list[Labelled]) -> Image.Image:
-    rows = -(-len(tiles) // COLUMNS)
-    sheet = Image.new("RGB", (COLUMNS * TILE, rows * (TILE + LINE)), "white")
-    pen = ImageDraw.Draw(sheet)
-    for index, (label, picture) in enumerate(tiles):
-        x, y = index % COLUMNS * TILE, index // COLUMNS * (TILE + LINE)
-        small = picture.copy()
-        small.thumbnail((TILE - 4, TILE - 4), Image.Resampling.LANCZOS)
-        sheet.paste(small, (x + (TILE - small.width) // 2, y + 2))
-        text = "\n".join(textwrap.wrap(label, 25)[:2])
-        pen.text((x + 3, y + TILE - 1), text, fill="black", font_size=10, spacing=1)
-    return sheet
+    odd = ("something blue", "dark green square on light blue")
+    return rows + [(words, artist.draw(words, 6)) for words in odd]
 
 
 def main() -> None:
@@ -123,9 +103,9 @@ def main() -> None:
     parser.add_argument("sheet", type=Path)
     options = parser.parse_args()
     artist = Artist(options.model)
-    tiles = _objects(artist) + _scenes(artist) + _edits(artist) + _settings(artist)
+    tiles = _objects(artist) + _compositions(artist) + _edits(artist) + _settings(artist)
     # 256 colours are enough to look at, and halve the file.
-    compose(tiles).quantize(256).save(options.sheet, optimize=True)
+    compose(tiles, TILE, COLUMNS).quantize(256).save(options.sheet, optimize=True)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from random import Random
@@ -11,8 +12,8 @@ from random import Random
 from tokenizers import pre_tokenizers
 from transformers import CLIPTokenizer
 
-from .landscapes import draw_any
-from .objects import ONLY_OBJECT, OPENINGS, PLACES, SHADES, SIZES
+from . import captions
+from .families import FAMILIES
 from .palette import COLOUR_SYNONYMS, COLOURS
 from .shapes import SHAPE_SYNONYMS, SHAPES
 
@@ -20,17 +21,34 @@ CONTEXT = 32
 START, END, LAST = "<|startoftext|>", "<|endoftext|>", "</w>"
 
 
+@cache
 def words() -> list[str]:
     """Every word a training caption can hold, in a fixed order; the first ones matter most."""
-    key = [*COLOURS, *SHAPES]
+    key = [*COLOURS, *SHAPES, *captions.SIZE_WORDS, *captions.SHADES]
+    for group in (*captions.NUMBERS.values(), *captions.PLACE_WORDS.values()):
+        key += [word for name in group for word in name.split()]
     for group in (*COLOUR_SYNONYMS.values(), *SHAPE_SYNONYMS.values()):
         key += [word for name in group for word in name.split()]
-    key += [*SIZES, *SHADES]
-    rest = " ".join((*PLACES, *ONLY_OBJECT, *OPENINGS)).replace("{obj}", "").split()
+    rest: list[str] = []
     random = Random(0)
-    for _ in range(4000):
-        rest += draw_any(random, 256, 256).caption.replace(",", " ").split()
+    # Whatever the shares of the families: a vocabulary must outlive a change of curriculum.
+    for _, draw in FAMILIES.values():
+        for _ in range(1000):
+            rest += draw(random, (256, 256)).caption.replace(",", " ").split()
     return list(dict.fromkeys(key + sorted(set(rest)) + [","]))
+
+
+def likenesses() -> dict[str, str]:
+    """Words that mean nearly the same as another: they start with its vector, so what one learns all know."""
+    groups = (COLOUR_SYNONYMS, SHAPE_SYNONYMS, captions.SIZE_WORDS)
+    like = {word: name for group in groups for name, words in group.items() for word in words if " " not in word}
+    like |= {word: names[0] for names in captions.NUMBERS.values() for word in names if word.isdigit()}
+    return {word: name for word, name in (like | {"center": "centre"}).items() if word != name}
+
+
+def plurals() -> dict[str, str]:
+    names = [*SHAPES, *(word for group in SHAPE_SYNONYMS.values() for word in group)]
+    return {captions.plural(name): name for name in names if " " not in name}
 
 
 def build() -> CLIPTokenizer:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
 import torch
@@ -26,7 +27,10 @@ def main() -> None:
                 seed=options.seed,
                 batch=options.batch,
                 workers=options.workers,
+                drawers=options.drawers,
                 device=options.device,
+                rate=options.rate,
+                start=options.start,
             )
         )
     if options.only in ("all", "export"):
@@ -44,6 +48,7 @@ def export(work: Path, out: Path) -> None:
 
 def _options() -> argparse.Namespace:
     best = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    drawers = 0 if best == "cpu" else max(1, (os.cpu_count() or 1) - 1)
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("build/builtin"), help="the pipeline directory to write")
     parser.add_argument("--work", type=Path, default=Path("build/builtin-work"), help="where checkpoints live")
@@ -52,6 +57,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--decoder-steps", type=int, default=2500)
     parser.add_argument("--batch", type=int, default=16, help="pictures per worker and step")
     parser.add_argument("--workers", type=int, default=1, help="processes that share the work; on CPU, one per core")
+    parser.add_argument("--drawers", type=int, default=drawers, help="processes that draw ahead for each worker")
+    parser.add_argument("--rate", type=float, default=1.5e-3, help="the highest learning rate")
+    parser.add_argument("--start", type=Path, help="a saved pipeline to train further, with whatever new words")
     parser.add_argument("--device", default=best)
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()
