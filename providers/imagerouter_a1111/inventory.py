@@ -9,9 +9,9 @@ from typing import Any
 
 from msgspec import structs
 
-from imagerouter import names
+from imagerouter import Extras, names
 from imagerouter.families import guess, traits
-from imagerouter_a1111 import checkpoints, options
+from imagerouter_a1111 import checkpoints, options, parity
 from imagerouter_a1111.api import Api
 from imagerouter_a1111.config import A1111Config, A1111Model
 from imagerouter_a1111.describe import model
@@ -50,6 +50,16 @@ async def look(api: Api, detected: Detected) -> Stock:
         scripts=_scripts(found.get("scripts")),
         styles=_styles(found.get("prompt-styles")),
         capabilities=detected.capabilities,
+        dtype=parity.dtype_of(dialect.name, detected.flags),
+    )
+
+
+def extras(stock: Stock) -> Extras:
+    """What can be named beside the checkpoints."""
+    return Extras(
+        loras=tuple(names.short(stock.loras.values())),
+        upscalers=tuple(names.short(stock.upscalers)),
+        vaes=tuple(names.short(stock.vaes)),
     )
 
 
@@ -147,5 +157,9 @@ def _recipe(name: str, checkpoint: Checkpoint, entry: A1111Model, stock: Stock, 
     known = traits(family, stem)
     if entry.family is None and guess([stem, folder]) is None:
         known = replace(known, title="Stable Diffusion")
-    told = structs.replace(model(name, checkpoint, entry, known, stock), options=options.taken(stock, config))
+    told = structs.replace(
+        model(name, checkpoint, entry, known, stock),
+        options=options.taken(stock, config),
+        parity=parity.declared(checkpoint, entry, family, stock),
+    )
     return Recipe(told, checkpoint, entry, known)

@@ -7,12 +7,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from imagerouter import ImageRouterError, names
+from imagerouter import Extras, ImageRouterError, names
 from imagerouter_comfyui.api import Api
 from imagerouter_comfyui.config import ComfyConfig, ComfyModel
 from imagerouter_comfyui.families import Template, kits
 from imagerouter_comfyui.families.detect import HEADER_KEYS
 from imagerouter_comfyui.nodes import NodeClass, NodeClasses, parse
+from imagerouter_comfyui.parity import Host, host_of
 from imagerouter_comfyui.recipe import Recipe
 
 FOLDERS = (
@@ -60,6 +61,7 @@ class Inventory:
     metadata: Headers = field(default_factory=dict, repr=False)
     sizes: Mapping[str, Mapping[str, int]] = field(default_factory=dict, repr=False)
     """Folder of models → name → bytes, where the server tells."""
+    host: Host = field(default_factory=Host)
 
     def is_like(self, other: Inventory) -> bool:
         """Whether the same models come of it."""
@@ -83,7 +85,15 @@ async def look(api: Api, known: Inventory | None = None, headers: Headers | None
     await asyncio.gather(*(_header(api, door, model, headers) for model in models if model not in headers))
     sizes = await asyncio.gather(*(_sizes(api, folder, known) for folder in _MODEL_FOLDERS))
     metadata = {model: headers[model] for model in models}
-    return Inventory(classes, files, metadata, dict(zip(_MODEL_FOLDERS, sizes, strict=True)))
+    host = known.host if known is not None else await _host(api)
+    return Inventory(classes, files, metadata, dict(zip(_MODEL_FOLDERS, sizes, strict=True)), host)
+
+
+async def _host(api: Api) -> Host:
+    try:
+        return host_of(await api.system_stats())
+    except ImageRouterError:
+        return Host()
 
 
 async def _folder(api: Api, door: asyncio.Semaphore, folder: str) -> tuple[str, ...]:
@@ -125,6 +135,15 @@ async def _header(api: Api, door: asyncio.Semaphore, model: tuple[str, str], hea
     headers[model] = {key: found[key] for key in HEADER_KEYS if key in found}
 
 
+def extras(inventory: Inventory) -> Extras:
+    """The files that can be named beside the models."""
+
+    def listed(folder: str) -> tuple[str, ...]:
+        return tuple(names.short(inventory.files.get(folder, ())))
+
+    return Extras(loras=listed("loras"), upscalers=listed("upscale_models"), vaes=listed("vae"))
+
+
 def recipes(inventory: Inventory, config: ComfyConfig) -> tuple[dict[str, Recipe], dict[str, str]]:
     """Native id → recipe of everything that can be drawn, and why each other model can't be.
 
@@ -143,7 +162,8 @@ def recipes(inventory: Inventory, config: ComfyConfig) -> tuple[dict[str, Recipe
             folder, file = _file(name, entry, inventory)
             taken.add(file)
             size = inventory.sizes.get(folder, {}).get(file, 0)
-            stock = kits.Stock(inventory.files, inventory.metadata.get((folder, file), {}), inventory.classes, size)
+            header = inventory.metadata.get((folder, file), {})
+            stock = kits.Stock(inventory.files, header, inventory.classes, size, inventory.host)
             found[name] = Template(kits.make(name, file, entry, stock))
         except kits.UnusableError as error:
             unusable[name] = str(error)

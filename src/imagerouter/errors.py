@@ -15,6 +15,7 @@ AuthenticationError            401     invalid_api_key          no          no  
 PermissionDeniedError          403     permission_denied        no          no        nobody
 ModelNotFoundError             404     model_not_found          no          yes       target
 NotFoundError                  404     not_found                no          no        nobody
+LoopError                      400     request_loop             no          no        nobody
 RequestTooLargeError           413     request_too_large        no          no        nobody
 RateLimitError                 429     rate_limit_exceeded      no          no        nobody
 QueueFullError                 429     queue_full               no          no        nobody
@@ -135,6 +136,12 @@ class ModelNotFoundError(InvalidRequestError):
     code = "model_not_found"
     fallback = True
     blames = "target"
+
+
+class LoopError(InvalidRequestError):
+    """The request has been here before: imagerouters that are each other's providers hand it round."""
+
+    code = "request_loop"
 
 
 class RequestTooLargeError(InvalidRequestError):

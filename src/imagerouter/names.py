@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 
@@ -33,6 +34,23 @@ def stem(name: str) -> str:
     """The file's name without folder and ending."""
     found = base(name)
     return found[: len(found) - len(_ending(found))]
+
+
+def short(names: Iterable[str]) -> list[str]:
+    """Each name once, and as briefly as `find` finds it: of a file without the ending and, if possible, the folder."""
+    names = list(dict.fromkeys(names))
+    meanings = Counter(
+        meaning
+        for name in names
+        for meaning in {key(name), key(_without_ending(name)), key(base(name)), key(stem(name))}
+    )
+
+    def is_enough(spelling: str) -> bool:
+        return bool(spelling.strip()) and not _ending(spelling) and meanings[key(spelling)] == 1
+
+    return [
+        next(filter(is_enough, (stem(name), _without_ending(name))), name) if _ending(name) else name for name in names
+    ]
 
 
 def find(wanted: str, names: Iterable[str]) -> str | None:

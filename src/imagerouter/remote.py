@@ -7,11 +7,17 @@ import base64
 import os
 import re
 from collections.abc import Awaitable, Callable, Sequence
+from contextvars import ContextVar
 from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 
 from imagerouter.provider import ProviderConfig
+
+PASSED = "x-imagerouter-passed"
+"""The header that names the imagerouters which a request has passed."""
+passed: ContextVar[str] = ContextVar("passed", default="")
+"""Its value for the request that is being drawn, to be sent to a backend that may be an imagerouter, too."""
 
 BaseUrl = Annotated[str, Field(pattern=r"^https?://[^\s/]+\S*$")]
 """The type of an adapter's own ``base_url``, whose default and description differ from one to the next."""

@@ -57,6 +57,17 @@ def test_what_is_there_is_found_and_what_is_found_is_there(listed: list[str], wa
     assert found is None or found in listed
 
 
+@given(st.lists(st.text("aA/\\.bckpt", max_size=8), max_size=6))
+def test_each_name_is_found_by_its_short_spelling(listed: list[str]) -> None:
+    listed = list(dict.fromkeys(listed))
+    assert [names.find(name, listed) for name in names.short(listed)] == listed
+
+
+def test_a_short_spelling_has_no_folder_and_no_ending_unless_it_takes_them_to_be_found() -> None:
+    listed = ["style/ink.safetensors", "Lanczos", "a/x.pt", "c\\X.pt", "a/z.ckpt", "a/z.pt", "v1.pt.pt", "Lanczos"]
+    assert names.short(listed) == ["ink", "Lanczos", "a/x", "c/X", "a/z.ckpt", "a/z.pt", "v1.pt.pt"]
+
+
 def test_a_refusal_names_those_that_may_be_meant_else_close_ones_else_some() -> None:
     def refused(wanted: str) -> str:
         with pytest.raises(ProviderRejectedError) as caught:

@@ -1,6 +1,7 @@
 """One request in every dialect, and through the client: the built-in model draws the same bytes."""
 
 import base64
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from io import BytesIO
 from typing import Any
@@ -107,3 +108,26 @@ async def test_a_request_gives_the_same_bytes_in_every_dialect(doors: Doors) -> 
         for door in (doors.openrouter, doors.chat, doors.a1111, doors.python):
             assert await door(PROMPT, given) == drawn, (door.__name__, [*given])
     assert len(seen) == 4
+
+
+async def test_no_dialect_tells_a_seed_that_draws_nothing_again(start: Any) -> None:
+    fleet = "{type: 'imagerouter.testing:FakeProvider', parameters: [steps]}"
+    running = await start(f"providers: {{fake: {fleet}}}")
+    asked = {"prompt": PROMPT, "n": 2}
+    chat = {"messages": [{"role": "user", "content": PROMPT}], "modalities": ["image"]}
+    for path, body in (
+        ("/v1/images/generations", asked),
+        ("/v1/images/generations", {**asked, "stream": True}),
+        ("/api/v1/images", {**asked, "model": "fake"}),
+        ("/v1/chat/completions", chat),
+        ("/v1/chat/completions", {**chat, "stream": True}),
+    ):
+        text = (await running.http.post(path, json=body)).text
+        assert '"b64_json":"' in text or '"image_url":' in text
+        assert '"seed":' not in text.partition('"imagerouter":')[0], path
+    told = (await running.http.post("/sdapi/v1/txt2img", json={"prompt": PROMPT, "batch_size": 2})).json()
+    info = json.loads(told["info"])
+    assert (info["seed"], info["all_seeds"]) == (-1, [-1, -1])
+    assert "Seed" not in info["infotexts"][0]
+    async with AsyncClient(load_text(f"providers: {{fake: {fleet}}}")) as client:
+        assert (await client.generate(PROMPT))[0].seed is None

@@ -266,6 +266,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"init_images": None}, "init_images"),
     ({"init_images": ["no picture"]}, "init_images"),
     ({"init_images": [PICTURE], "mask": "no mask"}, "mask"),
+    ({"init_images": [PICTURE, PICTURE], "batch_size": 2}, "init_images"),
     ({"alwayson_scripts": 1}, "alwayson_scripts"),
 ]
 """Bodies, and the field that is at fault."""
@@ -315,6 +316,30 @@ async def test_lists_hold_what_the_fleet_has(start: Any) -> None:
     ]  # fmt: skip
     assert (await post(running, override_settings={"sd_model_checkpoint": "home"})).is_success
     assert (await running.http.post("/sdapi/v1/refresh-checkpoints")).json() is None
+
+
+async def test_what_the_providers_have_beside_models_is_listed_by_names_that_requests_take(start: Any) -> None:
+    fake = "type: 'imagerouter.testing:FakeProvider'"
+    running = await start(
+        "providers:\n"
+        f"  desk: {{{fake}, loras: [ink, 'a:b', 'x<y>'], upscalers: [Latent, lanczos, 4x-UltraSharp], vaes: [soft]}}\n"
+        f"  tower: {{{fake}, loras: [snow, ink], upscalers: [4x-UltraSharp]}}\n"
+    )
+
+    async def listed(name: str) -> list[dict[str, Any]]:
+        return (await running.http.get(f"/sdapi/v1/{name}")).json()
+
+    assert await listed("loras") == [
+        {"name": name, "alias": name, "path": name, "metadata": {}} for name in ("ink", "snow")
+    ]
+    assert [(row["name"], row["model_name"], row["scale"]) for row in await listed("upscalers")] == [
+        ("None", None, 4), ("Lanczos", None, 4), ("Nearest", None, 4), ("4x-UltraSharp", "4x-UltraSharp", 4),
+    ]  # fmt: skip
+    assert [row["model_name"] for row in await listed("sd-vae")] == ["soft"]
+    running.fake("tower").fail_with(RuntimeError("boom"), on="extras")
+    assert (await running.http.post("/sdapi/v1/refresh-loras")).is_success
+    assert [row["name"] for row in await listed("loras")] == ["ink", "snow"]
+    assert (await post(running, prompt="<lora:snow:1>")).is_success
 
 
 async def test_the_parameters_come_back_out_of_the_file(start: Any) -> None:

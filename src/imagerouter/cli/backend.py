@@ -103,7 +103,7 @@ class Remote:
                     drawn.append(payload)
         if len(drawn) != (wanted := fields.get("n", 1)):
             raise ImageRouterError(f"the connection ended after {len(drawn)} of {wanted} pictures")
-        pictures = (Picture(Image(b64=each["b64_json"].encode()), each["seed"]) for each in drawn)
+        pictures = (Picture(Image(b64=each["b64_json"].encode()), each.get("seed")) for each in drawn)
         return Result(tuple(pictures), drawn[0]["imagerouter"], drawn[0]["usage"]["cost"])
 
     async def _payloads(self, body: dict[str, Any]) -> AsyncGenerator[dict[str, Any], None]:

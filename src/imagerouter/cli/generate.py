@@ -178,7 +178,8 @@ def _saved(index: int, picture: Picture, destination: Output) -> dict[str, Any]:
 
 def _tell(saved: list[dict[str, Any]], result: Result, destination: Output) -> None:
     for image in saved:
-        line = f"{image['path']}  {image['size']}  seed {image['seed']}  {result.model} on {result.provider}"
+        seed = "no seed" if image["seed"] is None else f"seed {image['seed']}"
+        line = f"{image['path']}  {image['size']}  {seed}  {result.model} on {result.provider}"
         click.echo(line, err=destination.is_stdout)
     if result.ignored:
         click.echo(f"Ignored by {result.provider}: {', '.join(result.ignored)}", err=True)

@@ -176,7 +176,7 @@ class AsyncClient:
         fields, pictures = await in_worker(body_of, given)
         return await engine.understand(fields, door=door, pictures=pictures)
 
-    async def _drawn(self, call: Call, listen: ProgressListener = lambda *_: None) -> Outcome:
+    async def _drawn(self, call: Call, listen: ProgressListener | None = None) -> Outcome:
         """`Engine.run` in a task that nobody else has a part in, so that `aclose` may cancel it."""
         engine, task = await self._opened(), asyncio.current_task()
         assert task is not None

@@ -51,6 +51,7 @@ class Parameters(TypedDict, total=False):
     output_format: Literal["png", "jpeg", "jpg", "webp", "avif"] | None
     output_compression: int | None
     metadata: Literal["strip", "embed"] | None
+    parity: Literal["off", "best_effort", "strict"] | None
     strict: bool | None
     models: Sequence[str] | None
     provider: Mapping[str, Any] | None

@@ -27,8 +27,8 @@ class Picture:
     """A picture that has been drawn. Jupyter shows it."""
 
     image: Image = field(repr=False)
-    seed: int
-    """Draws the same picture again, where everything else stays the same."""
+    seed: int | None
+    """Draws the same picture again, where everything else stays the same; ``None`` where the provider knows none."""
 
     @property
     def data(self) -> bytes:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import chain
 
 from imagerouter.clock import now
 from imagerouter.config import Config
@@ -15,8 +15,9 @@ from imagerouter.fleet.watch import Watch
 from imagerouter.guard import ANYTHING, is_being_cancelled
 from imagerouter.jobs import Target
 from imagerouter.logs import get_logger
+from imagerouter.provider import Extras
 from imagerouter.routing.catalogue import Catalogue, build
-from imagerouter.routing.planning import Snapshot
+from imagerouter.routing.refusals import Snapshot
 from imagerouter.scheduling.scheduler import Scheduler
 
 log = get_logger(__name__)
@@ -76,7 +77,7 @@ class Fleet:
 
     @property
     def is_settled(self) -> bool:
-        return all(member.tried.is_set() for member in self.members.values())
+        return not [name for name, member in self.members.items() if not member.tried.is_set()]
 
     async def look_again(self) -> None:
         """Ask all providers for their models, since somebody wants one that nobody has; not too often, nor too long."""
@@ -94,22 +95,25 @@ class Fleet:
         return {name: member.snapshot(moment) for name, member in self.members.items()}
 
     @property
+    def extras(self) -> Extras:
+        """Of all providers together, each name once."""
+        each = [member.extras for member in self.members.values()]
+        return Extras(
+            loras=_together(one.loras for one in each),
+            upscalers=_together(one.upscalers for one in each),
+            vaes=_together(one.vaes for one in each),
+        )
+
+    @property
     def ready(self) -> bool:
         return any(member.ready for member in self.members.values())
 
     # Jobs
 
-    def blocked(self, target: Target) -> str | None:
+    def blocked(self, target: Target, now: float) -> str | None:
         """Why ``target`` gets no job now, in plain words; ``None`` if it may get one."""
         member = self.members.get(target.provider)
-        return "is not configured any more" if member is None else member.blocked(target.model.id, now())
-
-    @contextmanager
-    def attempt(self, target: Target) -> Iterator[Member]:
-        """Around one job on a target that isn't `blocked`. It takes the one trial of a target that is half-open."""
-        member = self.members[target.provider]
-        with member.attempt(target.model.id, now()):
-            yield member
+        return "is not configured any more" if member is None else member.blocked(target.model.id, now)
 
     def succeeded(self, target: Target) -> None:
         """A job got its pictures there."""
@@ -174,7 +178,7 @@ class Fleet:
             self._scheduler.close(member.name, lambda: ProviderUnavailableError(gone))
         else:
             # Its models are known until it says otherwise, and jobs that wait for it go on waiting.
-            successor.models = member.models
+            successor.models, successor.extras = member.models, member.extras
             if member.ready:
                 self._scheduler.open(member.name, 0)
         member.ready = False
@@ -234,3 +238,7 @@ class Fleet:
             if warning not in self._warned:
                 log.warning("catalogue.warning", reason=warning)
         self._warned = frozenset(self.catalogue.warnings)
+
+
+def _together(lists: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(chain.from_iterable(lists)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,9 +19,9 @@ from imagerouter.errors import (
 )
 from imagerouter.fleet.breaker import Breaker
 from imagerouter.logs import get_logger
-from imagerouter.provider import Model, Provider, ProviderConfig, Status
+from imagerouter.provider import Extras, Model, Provider, ProviderConfig, Status
 from imagerouter.registry import provider_class
-from imagerouter.routing.planning import Snapshot
+from imagerouter.routing.refusals import Snapshot
 
 log = get_logger(__name__)
 
@@ -45,6 +45,7 @@ class Member:
     detail: str = "starting"
     status: Status = field(default_factory=lambda: Status(ready=False, detail="starting"))
     models: tuple[Model, ...] = ()
+    extras: Extras = field(default_factory=Extras)
     targets: dict[str, Breaker] = field(default_factory=dict)
     """The breakers of the models whose last job failed, by native name."""
     listed: float = -math.inf
@@ -61,9 +62,8 @@ class Member:
 
     def snapshot(self, now: float) -> Snapshot:
         blocked = {native: breaker.why(now) for native, breaker in self.targets.items() if not breaker.admits(now)}
-        return Snapshot(
-            self.type, self.ready, self.reason(now), self.status.resident, tuple(self.config.rules), blocked
-        )
+        reason = "" if self.ready else self.reason(now)
+        return Snapshot(self.type, self.ready, reason, self.status.resident, self.config.rules, blocked)
 
     def reason(self, now: float) -> str:
         """Why it takes no jobs, in plain words; empty if it does."""
@@ -76,13 +76,13 @@ class Member:
         breaker = self.targets.get(native)
         return None if breaker is None or breaker.admits(now) else breaker.why(now)
 
-    @contextmanager
-    def attempt(self, native: str, now: float) -> Iterator[None]:
-        """Around a job on one of its models: only one at a time tries a model that is half-open."""
+    def attempt(self, native: str, now: float) -> AbstractContextManager[None]:
+        """Around a job on one of its models that isn't `blocked`: only one at a time tries one that is half-open."""
         breaker = self.targets.get(native)
-        if breaker is None or not breaker.try_out(now):
-            yield
-            return
+        return nullcontext() if breaker is None or not breaker.try_out(now) else self._trial(native, breaker)
+
+    @contextmanager
+    def _trial(self, native: str, breaker: Breaker) -> Iterator[None]:
         log.info("breaker.half_open", target=f"{self.name}/{native}", reason=breaker.reason)
         try:
             yield

@@ -10,7 +10,7 @@ from typing import Any
 from imagerouter.clock import now
 from imagerouter.errors import ImageRouterError, ProviderUnavailableError
 from imagerouter.fleet.member import Member
-from imagerouter.guard import ANYTHING, checked_models, checked_status, is_being_cancelled
+from imagerouter.guard import ANYTHING, checked_extras, checked_models, checked_status, is_being_cancelled
 from imagerouter.logs import get_logger
 from imagerouter.scheduling.scheduler import Scheduler
 
@@ -18,7 +18,7 @@ log = get_logger(__name__)
 
 WATCH_SECONDS = 10.0
 """Between two looks at a provider's status."""
-LOOK_SECONDS = 0.05
+LOOK_SECONDS = 0.2
 """Between the end of a job and the look at what it has left loaded."""
 FIRST_RETRY, LAST_RETRY = 0.5, 30.0
 """Seconds between attempts to start a provider that isn't there, doubled each time."""
@@ -26,6 +26,8 @@ START_SECONDS = 120.0
 """For a provider to start: importing torch from a slow disk takes most of a minute."""
 ANSWER_SECONDS = 20.0
 """For a provider to list its models, or to tell its status."""
+EXTRAS_SECONDS = 5.0
+"""For a provider to list what it has beside its models, while nobody looks at its status."""
 
 
 class Watch:
@@ -164,6 +166,18 @@ class Watch:
             # What is loaded has a say in which model is the default.
             if is_news:
                 self._listed()
+        await self._list_extras()
+
+    async def _list_extras(self) -> None:
+        """No job depends on them: if it fails, those that were known stay."""
+        member = self._member
+        try:
+            async with asyncio.timeout(EXTRAS_SECONDS):
+                member.extras = checked_extras(member.name, await member.provider.extras())
+        except ANYTHING as error:
+            if is_being_cancelled():
+                raise asyncio.CancelledError from None
+            log.warning("provider.extras_failed", provider=member.name, reason=str(error) or type(error).__name__)
 
     async def _look(self) -> None:
         member = self._member

@@ -17,7 +17,7 @@ from pydantic import Field, field_validator
 
 from imagerouter import errors
 from imagerouter.parameters import IMAGE, STRING, Descriptor, between, one_of
-from imagerouter.provider import Model, Provider, ProviderConfig, Status
+from imagerouter.provider import Extras, Model, Provider, ProviderConfig, Reproducible, Status
 from imagerouter.testing.drawing import draw
 from imagerouter.types import Image, ImageRequest, Images, Operation, Progress, ProgressSink
 
@@ -37,7 +37,7 @@ PARAMETERS: dict[str, Descriptor] = {
 }
 """What it honours: each of them changes the picture, `partial_images` apart."""
 
-Occasion = Literal["start", "models", "generate", "status"]
+Occasion = Literal["start", "models", "extras", "generate", "status"]
 
 
 class FakeConfig(ProviderConfig):
@@ -47,6 +47,14 @@ class FakeConfig(ProviderConfig):
     operations: frozenset[Operation] = frozenset(Operation)
     parameters: frozenset[str] = frozenset(PARAMETERS)
     """Those of `PARAMETERS` that it declares; the rest come back as ignored."""
+    loras: tuple[str, ...] = Field(default=(), description="Listed, but no LoRA changes a picture.")
+    upscalers: tuple[str, ...] = ()
+    vaes: tuple[str, ...] = ()
+    parity: dict[str, Any] | None = None
+    """What each model declares as `Reproducible`."""
+    sha256: str = ""
+    """Of each model."""
+    hand: str = Field(default="", description="Fakes of another hand draw other pictures.")
     width: int = 64
     height: int = 64
     steps: int = Field(default=4, ge=1, description="Used when the request says none.")
@@ -175,9 +183,15 @@ class FakeProvider(Provider[FakeConfig]):
                 width=self.config.width,
                 height=self.config.height,
                 description="A fake that draws coloured squares.",
+                parity=msgspec.convert(self.config.parity, Reproducible | None),
+                sha256=self.config.sha256,
             )
             for name in self.config.models
         ]
+
+    async def extras(self) -> Extras:
+        self._fail_if_told("extras")
+        return Extras(loras=self.config.loras, upscalers=self.config.upscalers, vaes=self.config.vaes)
 
     async def status(self) -> Status:
         self._fail_if_told("status")
@@ -269,7 +283,7 @@ class FakeProvider(Provider[FakeConfig]):
         applied = self._applied(request) | {"seed": request.seed_of(index) if honours_seed else 0}
         pictures = [sha256(image.data).digest() for image in request.images if "images" in self.config.parameters]
         mask = sha256(request.mask.data).digest() if request.mask and "mask" in self.config.parameters else None
-        return msgspec.json.encode([request.model, request.prompt, applied, pictures, mask])
+        return msgspec.json.encode([self.config.hand, request.model, request.prompt, applied, pictures, mask])
 
     def _fail_if_told(self, occasion: Occasion) -> None:
         if self.down is not None:

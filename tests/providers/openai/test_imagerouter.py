@@ -147,3 +147,12 @@ async def test_a_key_that_the_far_end_does_not_know_is_the_servers_fault(chain):
         await server.engine.fleet.settled()
         ready = (await chain.http.get(f"{server.url}/health/ready")).json()
     assert "credentials" in ready["providers"]["far"]["detail"]
+
+
+async def test_a_request_that_two_hand_to_each_other_ends_with_an_error_that_says_so(chain):
+    knot = f"providers: {{near: {{type: openai, base_url: '{chain.near.url}'}}}}\nserver: {{port: 0}}"
+    await chain.far.engine.reload(load_text(knot))
+    await chain.far.engine.fleet.settled()
+    for stream in (False, True):
+        _, through = await chain.both("/v1/images/generations", json={**ASKED, "stream": stream})
+        assert "provider `far` rejected it: provider `near` rejected it: this request has come back" in through.text

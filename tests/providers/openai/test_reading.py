@@ -56,7 +56,9 @@ def test_what_is_cut_out_is_what_a_full_decode_finds(value, spaced, escaped, twi
             read(body, PictureList)
         return
     answer, pictures = read(body, PictureList)
-    assert pictures == [item.b64_json.encode() for item in expected.data or () if item.b64_json is not None]
+    assert [picture.b64 for picture in pictures] == [
+        item.b64_json.encode() for item in expected.data or () if item.b64_json is not None
+    ]
     assert len(answer.data or ()) == len(expected.data or ())
 
 
@@ -83,4 +85,4 @@ def test_a_stream_says_the_same_however_it_is_cut(events, ending, cuts):
 def test_an_event_over_several_lines_is_one():
     data = [*Events().feed(b'data: {"type":\ndata: "image_edit.completed",\ndata:"b64_json":"AAAA"}\n\n')]
     event, pictures = read(data[0], Event)
-    assert (event.type, pictures) == ("image_edit.completed", [b"AAAA"])
+    assert (event.type, [picture.b64 for picture in pictures]) == ("image_edit.completed", [b"AAAA"])

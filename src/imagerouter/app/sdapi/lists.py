@@ -12,12 +12,18 @@ from imagerouter.engine import Engine
 from imagerouter.errors import InvalidParameterError
 from imagerouter.images import in_worker
 from imagerouter.openai.inputs import picture
+from imagerouter.provider import Extras
 from imagerouter.routing.catalogue import PublicModel
 
 
 def _models(request: Request[Any, Any, Any]) -> tuple[PublicModel, ...]:
     engine: Engine = request.app.state.engine
     return engine.catalogue.models
+
+
+def _extras(request: Request[Any, Any, Any]) -> Extras:
+    engine: Engine = request.app.state.engine
+    return engine.fleet.extras
 
 
 @get("/sd-models")
@@ -37,17 +43,17 @@ async def schedulers(request: Request[Any, Any, Any]) -> list[dict[str, Any]]:
 
 @get("/sd-vae")
 async def sd_vae(request: Request[Any, Any, Any]) -> list[dict[str, Any]]:
-    return lists.sd_vae(_models(request))
+    return lists.sd_vae(_extras(request))
 
 
 @get("/loras")
 async def loras(request: Request[Any, Any, Any]) -> list[dict[str, Any]]:
-    return lists.loras(_models(request))
+    return lists.loras(_extras(request))
 
 
 @get("/upscalers")
-async def upscalers() -> list[dict[str, Any]]:
-    return lists.upscalers()
+async def upscalers(request: Request[Any, Any, Any]) -> list[dict[str, Any]]:
+    return lists.upscalers(_extras(request))
 
 
 @get("/latent-upscale-modes")

@@ -76,7 +76,7 @@ class Senders:
 
     def of(self, request: Request[Any, Any, Any]) -> Sender:
         """Whoever has sent this."""
-        name: str | None = request.state.origin.key
+        name: str | None = request.auth.key
         address = request.client.host if request.client is not None else ""
         key = ("address", address) if name is None else ("key", name)
         sender = self._known.setdefault(key, Sender())

@@ -28,6 +28,9 @@ _CANONICAL = {
 _USED = ("steps", "cfg_scale", "guidance", "width", "height", "clip_skip", "sampler", "scheduler", "strength", "vae")
 """What is told of the request, where the provider doesn't tell it itself."""
 
+RANDOM = -1
+"""The seed where there is none to tell: clients expect a number."""
+
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
@@ -35,7 +38,7 @@ class Drawn:
 
     job: Job
     images: Sequence[Image]
-    seeds: Sequence[int]
+    seeds: Sequence[int | None]
     model: str | None
     short_hash: str | None = None
     """The first ten digits of the checkpoint's SHA-256, where they are known."""
@@ -68,9 +71,9 @@ def interrupted(job: Job, images: Sequence[Image]) -> Drawn:
 def body(drawn: Drawn, sent: Body[Any]) -> bytes:
     """Put together from pieces rather than encoded as one object: each picture is copied once, into the result."""
     request: Drawing = sent.request
-    pieces = [b'{"images":[']
+    pieces: list[bytes | memoryview] = [b'{"images":[']
     for index, image in enumerate(drawn.images if request.send_images else ()):
-        pieces += [b"," if index else b"", b'"', image.b64, b'"']
+        pieces += [b"," if index else b"", b'"', image.encoded, b'"']
     used = _used(drawn)
     info = response.encode(_info(drawn, used, request)).decode()
     rest = {"parameters": _echo(used, sent), "info": info, "imagerouter": drawn.report}
@@ -145,9 +148,10 @@ def _texts(drawn: Drawn, used: Mapping[str, Any], request: Drawing) -> dict[str,
 
 def _seeds(drawn: Drawn, request: Drawing) -> dict[str, Any]:
     subseed = max(request.subseed, 0)
+    seeds = [RANDOM if seed is None else seed for seed in drawn.seeds]
     return {
-        "seed": drawn.seeds[0],
-        "all_seeds": list(drawn.seeds),
+        "seed": seeds[0],
+        "all_seeds": seeds,
         "subseed": subseed,
         "all_subseeds": [subseed + index for index in range(len(drawn.seeds))],
         "subseed_strength": request.subseed_strength,

@@ -60,6 +60,8 @@ def translated(body: Body[Any], settings: Mapping[str, Any]) -> Translated:
         "sampler": request.sampler_name or (request.sampler_index if "sampler_index" in body.sent else None),
         "scheduler": _unless(request.scheduler, UNSAID_SCHEDULERS),
         "loras": None if request.disable_extra_networks else _loras(read),
+        # Whoever speaks this dialect expects the pictures of a server that does.
+        "parity": "off",
         **_size(request),
         **_settings({**settings, **_said_beside(request), **_overrides(request)}),
     }
@@ -138,6 +140,13 @@ def _hires(request: Txt2Img, fields: dict[str, Any]) -> dict[str, Any]:
 def _pictures(request: Img2Img) -> dict[str, Any]:
     if not request.init_images:
         message = "Init image not found: `init_images` must hold a picture as base64 or data URL"
+        raise InvalidParameterError(message, param="init_images")
+    if 1 < len(request.init_images) <= request.batch_size:
+        # The real server begins each picture of the batch with another one, and refuses more than the batch has.
+        message = (
+            "`init_images`: send the pictures of a batch one by one; to have all of them in each picture, as "
+            "references, ask for more with `n_iter` and leave `batch_size` at 1"
+        )
         raise InvalidParameterError(message, param="init_images")
     found: dict[str, Any] = {"images": request.init_images, "strength": request.denoising_strength}
     return {**found, "mask": request.mask, "mask_channel": "white"} if request.mask else found

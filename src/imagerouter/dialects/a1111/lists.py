@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from imagerouter.dialects.a1111 import prompts
 from imagerouter.dialects.a1111.infotext import sampler_label, scheduler_label
+from imagerouter.provider import Extras
 from imagerouter.routing.catalogue import PublicModel
 from imagerouter.samplers import SAMPLERS, SCHEDULERS
 
@@ -18,7 +20,7 @@ LATENT_MODES = (
     "Latent (nearest-exact)",
 )
 UPSCALERS = ("None", "Lanczos", "Nearest")
-"""Those that need no model; a backend's own are known by their names, and aren't listed."""
+"""Those that need no model."""
 
 
 def sd_models(models: Iterable[PublicModel]) -> list[dict[str, Any]]:
@@ -59,17 +61,23 @@ def schedulers(models: Iterable[PublicModel]) -> list[dict[str, Any]]:
     ]
 
 
-def sd_vae(models: Iterable[PublicModel]) -> list[dict[str, Any]]:
-    return [{"model_name": name, "filename": name} for name in _offered("vae", models, {})]
+def sd_vae(extras: Extras) -> list[dict[str, Any]]:
+    return [{"model_name": name, "filename": name} for name in extras.vaes]
 
 
-def loras(models: Iterable[PublicModel]) -> list[dict[str, Any]]:
-    return [{"name": name, "alias": name, "path": name, "metadata": {}} for name in _offered("loras", models, {})]
+def loras(extras: Extras) -> list[dict[str, Any]]:
+    """Those that can be written as a tag. Where their files are, and what stands in them, is the backends' affair."""
+    names = (name for name in extras.loras if prompts.can_hold(name))
+    return [{"name": name, "alias": name, "path": name, "metadata": {}} for name in names]
 
 
-def upscalers() -> list[dict[str, Any]]:
-    nothing = {"model_name": None, "model_path": None, "model_url": None}
-    return [{"name": name, **nothing, "scale": 4.0} for name in UPSCALERS]
+def upscalers(extras: Extras) -> list[dict[str, Any]]:
+    """``scale`` is what the real server tells of those that it knows nothing of (``modules/upscaler.py``)."""
+    plain = [(name, None) for name in UPSCALERS]
+    known = {name.casefold() for name in (*UPSCALERS, *LATENT_MODES)}
+    models = [(name, name) for name in extras.upscalers if name.casefold() not in known]
+    nothing = {"model_path": None, "model_url": None}
+    return [{"name": name, "model_name": model, **nothing, "scale": 4.0} for name, model in (*plain, *models)]
 
 
 def latent_modes() -> list[dict[str, Any]]:

@@ -50,6 +50,11 @@ def read(prompt: str, field: str = "prompt") -> Read:
     return Read(text.strip() if text != prompt else prompt, tuple(loras), tuple(ignored))
 
 
+def can_hold(name: str) -> bool:
+    """Whether a LoRA can be called so in a tag."""
+    return read(f"<lora:{name}:1>").loras == ((name, 1.0),)
+
+
 def stripped(prompt: str, field: str) -> Read:
     """The prompt without its tags, of which none counts: the real server loads networks for ``prompt`` alone."""
     found = read(prompt, field)

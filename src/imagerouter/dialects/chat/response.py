@@ -39,7 +39,7 @@ def body(outcome: Outcome, call: Call, asked: Asked, urls: Sequence[str | None] 
                     "message": {"role": "assistant", "content": "", "refusal": None, **_shown(image, url, asked)},
                     "finish_reason": "stop",
                     "logprobs": None,
-                    "seed": outcome.seed_of(index),
+                    **response.seed(outcome, index),
                 }
                 for index, image, url in _kept(outcome, urls)
             ],
@@ -69,7 +69,8 @@ def _report(outcome: Outcome, call: Call, urls: Sequence[str | None]) -> dict[st
 def drawn(outcome: Outcome, urls: Sequence[str | None] = ()) -> Iterator[dict[str, Any]]:
     """The payloads for `Chunks` that tell an outcome; ``urls`` as in `body`."""
     for index, image, url in _kept(outcome, urls):
-        yield {"type": "picture", "index": index, "seed": outcome.seed_of(index), "b64_json": image, "url": url}
+        seed = response.seed(outcome, index)
+        yield {"type": "picture", "index": index, "seed": seed, "b64_json": image, "url": url}
     yield {"type": "end", "outcome": outcome, "urls": urls}
 
 
@@ -96,7 +97,7 @@ class Chunks:
                 return self._chunk(self._all({"role": "assistant", "content": ""}))
             case "picture":
                 shown = _shown(payload["b64_json"], payload["url"], self._asked)
-                return self._chunk([{**_choice(payload["index"], shown), "seed": payload["seed"]}])
+                return self._chunk([{**_choice(payload["index"], shown), **payload["seed"]}])
         return self._end(payload["outcome"], payload["urls"])
 
     def failed(self, error: ImageRouterError) -> bytes:

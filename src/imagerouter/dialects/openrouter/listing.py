@@ -14,8 +14,8 @@ from imagerouter.config import Limits
 from imagerouter.dialects.openrouter.capabilities import capabilities, union
 from imagerouter.jobs import Target
 from imagerouter.routing.catalogue import PublicModel
-from imagerouter.routing.planning import Snapshot
 from imagerouter.routing.prices import FREE, Price
+from imagerouter.routing.refusals import Snapshot
 from imagerouter.types import Operation
 
 Told = dict[str, Any]

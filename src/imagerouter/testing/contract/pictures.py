@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from msgspec import structs
 
 from imagerouter.parameters import DECLARABLE
 from imagerouter.provider import Model
 from imagerouter.testing.contract.base import SAMPLES, AnyProvider, ContractBase, Recorder, can, honours
 from imagerouter.testing.drawing import decode, make_image
-from imagerouter.types import Image, ImageRequest, Images, Operation
+from imagerouter.types import Image, ImageRequest, Images, Lora, Operation
 
 
 async def draw(provider: AnyProvider, request: ImageRequest) -> Images:
@@ -51,6 +52,19 @@ class PictureTests(ContractBase):
                     assert limits.values is not None, name
                 if limits.default is not None:
                     assert limits.refusal(limits.default) is None, name
+
+    async def test_what_it_has_beside_its_models_is_told_in_names(self, provider: AnyProvider) -> None:
+        await provider.models()
+        for kind, names in structs.asdict(await provider.extras()).items():
+            assert all(isinstance(name, str) and name.strip() for name in names), kind
+            assert len(set(names)) == len(names), f"{kind} are listed twice"
+
+    async def test_a_listed_lora_can_be_asked_for(self, provider: AnyProvider, model: Model) -> None:
+        honours(model, "loras")
+        if not (names := (await provider.extras()).loras):
+            pytest.skip("it lists no LoRA")
+        images = await draw(provider, self.ask(model, loras=(Lora(names[0]),)))
+        assert "loras" not in images.ignored
 
     async def test_it_draws_as_many_pictures_as_asked(self, provider: AnyProvider, model: Model) -> None:
         images = await draw(provider, self.ask(model, n=3))
