@@ -197,7 +197,7 @@ class Ours:
         if model not in self._targets:
             self._targets[model] = [Target(name, Model(id=model)) for name in self._farm.speeds]
         work = size if self._sized else IMAGE_SECONDS
-        async with self.scheduler.lease(self._targets[model], work=work) as lease:
+        with await self.scheduler.lease(self._targets[model], work=work) as lease:
             load = 0.0 if self._farm.resident[lease.target.provider] == model else self._farm.swap
             began = self._farm.loop.time()
             yield lease.target.provider

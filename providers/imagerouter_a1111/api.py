@@ -11,7 +11,7 @@ import httpx
 import msgspec
 
 from imagerouter import ImageRouterError, ProviderResponseError
-from imagerouter.http import CONNECT_TIMEOUT, make_client, map_http_errors, raise_for_status
+from imagerouter.http import CONNECT_TIMEOUT, Answer, make_client, map_http_errors, raise_for_status
 from imagerouter.remote import headers_of
 from imagerouter_a1111.config import A1111Config
 
@@ -21,28 +21,6 @@ SLACK_SECONDS = 60.0
 """How much longer than the provider's ``timeout`` a connection stays open: the core ends the job first."""
 
 _PATIENCE = httpx.Timeout(ASK_SECONDS, connect=CONNECT_TIMEOUT)
-_JSON = {"content-type": "application/json"}
-_ALONE = {**_JSON, "connection": "close"}
-"""For a job after whose failure the server closes the connection without having said so."""
-
-
-class Answer(msgspec.Struct, frozen=True):
-    """A reply of any status, read but not judged."""
-
-    status: int
-    body: bytes
-    response: httpx.Response
-
-    @property
-    def is_success(self) -> bool:
-        return self.response.is_success
-
-    def json(self) -> Any:
-        """The decoded body; ``None`` where it is no JSON."""
-        try:
-            return msgspec.json.decode(self.body)
-        except msgspec.MsgspecError:
-            return None
 
 
 class Api:
@@ -71,18 +49,18 @@ class Api:
     async def get(self, path: str, *, missing: Any = None, **query: str) -> Any:
         """The JSON behind a path without its leading slash; ``missing`` where there is no such route (404, 405)."""
         try:
-            answer = await self._bounded("GET", path, params=query)
+            answer = await self._bounded("GET", path, query=query)
         except ProviderResponseError:  # a connection that was closed while nobody looked
-            answer = await self._bounded("GET", path, params=query)
-        if answer.status in (404, 405) and missing is not None:
+            answer = await self._bounded("GET", path, query=query)
+        if answer.status_code in (404, 405) and missing is not None:
             return missing
         return self._checked(answer, path)
 
     async def post(self, path: str, body: Any = None, *, missing: Any = None, **query: str) -> Any:
         """The JSON of an answer to a request that is answered at once."""
         content = b"{}" if body is None else msgspec.json.encode(body)
-        answer = await self._bounded("POST", path, content=content, headers=_JSON, params=query)
-        if answer.status in (404, 405) and missing is not None:
+        answer = await self._bounded("POST", path, content, query=query)
+        if answer.status_code in (404, 405) and missing is not None:
             return missing
         return self._checked(answer, path)
 
@@ -92,25 +70,26 @@ class Api:
         :param alone: close the connection afterwards, for a server that would close it without saying so.
         """
         with map_http_errors(self._name):
-            headers = _ALONE if alone else _JSON
-            response = await self._client.post(path, content=msgspec.json.encode(body), headers=headers)
-            return Answer(response.status_code, response.content, response)
+            return await self._client.ask("POST", path, msgspec.json.encode(body), alone=alone)
 
-    async def _bounded(self, method: str, path: str, **more: Any) -> Answer:
+    async def _bounded(
+        self, method: str, path: str, content: bytes | None = None, *, query: Mapping[str, str]
+    ) -> Answer:
         with map_http_errors(self._name):
-            response = await self._client.request(method, path, timeout=_PATIENCE, **more)
-            self._ahead = max(self._ahead, _time_of(response) - time.time())
-            return Answer(response.status_code, response.content, response)
+            answer = await self._client.ask(method, path, content, query=query, patience=_PATIENCE)
+            self._ahead = max(self._ahead, _time_of(answer) - time.time())
+            return answer
 
     def _checked(self, answer: Answer, path: str) -> Any:
         with map_http_errors(self._name):
-            raise_for_status(answer.response, self._name)
-        if not answer.body.strip():
+            raise_for_status(answer, self._name)
+        if not answer.content.strip():
             return None
-        found = answer.json()
-        if found is None and answer.body.strip() != b"null":
-            raise ProviderResponseError(f"provider `{self._name}` answered `{path}` with something that isn't JSON")
-        return found
+        try:
+            return answer.json()
+        except msgspec.MsgspecError:
+            message = f"provider `{self._name}` answered `{path}` with something that isn't JSON"
+            raise ProviderResponseError(message) from None
 
     async def try_get(self, path: str, default: Any = None, **query: str) -> Any:
         """The same for what an answer is worth having, and no answer nothing to worry about."""
@@ -121,8 +100,16 @@ class Api:
         return default if found is None else found
 
 
-def _time_of(response: httpx.Response) -> float:
+def json_of(answer: Answer) -> Any:
+    """What an answer says; ``None`` where it is no JSON."""
     try:
-        return parsedate_to_datetime(response.headers["date"]).timestamp()
+        return answer.json()
+    except msgspec.MsgspecError:
+        return None
+
+
+def _time_of(answer: Answer) -> float:
+    try:
+        return parsedate_to_datetime(answer.headers["date"]).timestamp()
     except (KeyError, ValueError):
         return float("-inf")

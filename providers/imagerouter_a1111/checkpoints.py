@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
 from imagerouter.names import slashed, stem
@@ -43,6 +44,7 @@ def sha256_of(checkpoint: Checkpoint) -> str:
     return said if form.fullmatch(said) and len(set(said)) > 1 else ""
 
 
+@lru_cache(maxsize=4096)
 def spellings(checkpoint: Checkpoint) -> frozenset[str]:
     """Everything that surely means this one, and no other of the same server."""
     found = (checkpoint.title, checkpoint.file, checkpoint.name, checkpoint.hash, checkpoint.sha256)

@@ -33,7 +33,8 @@ class Easel:
             images += drawn.images
             load_seconds += drawn.load_seconds
         keep = self._config.keep_metadata
-        done = await asyncio.gather(*(finished(image, order, keep_metadata=keep) for image in images))
+        finishing = [finished(image, order, keep_metadata=keep) for image in images]
+        done = await asyncio.gather(*finishing) if len(images) > 1 else [await finishing[0]]
         return Images(images=tuple(done), ignored=order.ignored, applied=dict(order.applied), load_seconds=load_seconds)
 
 

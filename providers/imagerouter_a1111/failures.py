@@ -18,8 +18,8 @@ from imagerouter import (
     OutOfMemoryError,
     ProviderRejectedError,
 )
-from imagerouter.http import presentable, status_error
-from imagerouter_a1111.api import Answer
+from imagerouter.http import Answer, presentable, status_error
+from imagerouter_a1111.api import json_of
 from imagerouter_a1111.recipe import Order
 
 _NAMELESS = ("", "Exception", "HTTPException", "RuntimeError", "server_error")
@@ -84,12 +84,12 @@ def failed(provider: str, answer: Answer, order: Order) -> ImageRouterError:
     words = presentable(f"{complaint.field}: {complaint.words}" if complaint.field else complaint.words, _LONGEST)
     if _OUT_OF_MEMORY.search(f"{complaint.kind} {complaint.words}"):
         return OutOfMemoryError(f"provider `{provider}` has too little memory for this request")
-    if answer.status in _OWN_STATUS or 300 <= answer.status < 400:
-        return status_error(answer.response, provider, words)
-    if answer.status == 429:
-        return status_error(answer.response, provider)  # its words are addresses
+    if answer.status_code in _OWN_STATUS or 300 <= answer.status_code < 400:
+        return status_error(answer, provider, words)
+    if answer.status_code == 429:
+        return status_error(answer, provider)  # its words are addresses
     if (
-        answer.status in (404, 405)
+        answer.status_code in (404, 405)
         and not complaint.kind
         and complaint.words in ("", "Not Found", "Method Not Allowed")
     ):
@@ -124,11 +124,11 @@ def _no_setting(provider: str, name: str, order: Order) -> ImageRouterError | No
 
 def _about_the_rest(provider: str, answer: Answer, complaint: _Complaint, words: str, order: Order) -> ImageRouterError:
     param = _blamed(complaint, order)
-    if answer.status < 500 or param is not None:
-        return _rejected(provider, words or f"HTTP {answer.status}", param)
+    if answer.status_code < 500 or param is not None:
+        return _rejected(provider, words or f"HTTP {answer.status_code}", param)
     is_told = complaint.kind in (*_NAMELESS, complaint.words)
     kind = "" if is_told else f" ({presentable(complaint.kind, 60)})"
-    return GenerationError(f"provider `{provider}` failed to draw it: {words or f'HTTP {answer.status}'}{kind}")
+    return GenerationError(f"provider `{provider}` failed to draw it: {words or f'HTTP {answer.status_code}'}{kind}")
 
 
 def _rejected(provider: str, words: str, param: str | None) -> ImageRouterError:
@@ -168,17 +168,17 @@ def _without_prompts(complaint: _Complaint, order: Order) -> _Complaint:
 
 
 def _complaint(answer: Answer) -> _Complaint:
-    found = answer.json()
+    found = json_of(answer)
     if isinstance(found, str):
         return _Complaint(words=found)
     if not isinstance(found, dict):
-        text = answer.body.decode(errors="replace").strip()
+        text = answer.content.decode(errors="replace").strip()
         return _Complaint(words="" if text.startswith("<") or found is not None else text)
     kind, detail = found.get("error"), found.get("detail")
     kind = kind if isinstance(kind, str) else ""
     said = next((text for key in ("errors", "message") if (text := _text(found.get(key)))), "")
     if said:
-        return _Complaint(kind, re.sub(rf"^{answer.status}: ", "", said))
+        return _Complaint(kind, re.sub(rf"^{answer.status_code}: ", "", said))
     if isinstance(detail, list):
         return _invalid(detail)
     if isinstance(detail, dict):

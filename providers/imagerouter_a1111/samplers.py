@@ -194,7 +194,7 @@ def _add_product(
     for name, row in _by_name(rows):
         automatic = Sampler(row.label, untold)
         pairs[name, None] = automatic
-        own[name] = (canonical.scheduler(row.own) if row.own else PLAIN) if is_web_ui else None
+        own[name] = (canonical.scheduler(row.own) if row.own else _plain(row)[-1]) if is_web_ui else None
         if is_web_ui and row.label in _UNSCHEDULED:
             pairs |= dict.fromkeys(((name, scheduler) for scheduler in _plain(row)), automatic)
         else:
@@ -221,7 +221,7 @@ def _add_combined(pairs: Pairs, own: dict[str, str | None], rows: Iterable[_Row]
     split = [(row, *_split(row.label, labels)) for row in rows]
     for row, name, scheduler in split:
         if scheduler is None:
-            own[name] = canonical.scheduler(row.own) if row.own else PLAIN
+            own[name] = canonical.scheduler(row.own) if row.own else _plain(row)[-1]
             plain = [own[name], *(_plain(row) if row.label in _UNSCHEDULED else ())]
             pairs |= {(name, one): Sampler(row.label, automatic) for one in (None, *plain)}
     for row, name, scheduler in split:
@@ -236,7 +236,7 @@ def _add_combined(pairs: Pairs, own: dict[str, str | None], rows: Iterable[_Row]
 
 
 def _plain(row: _Row) -> tuple[str, ...]:
-    """What a sampler with a schedule of its own may be said to have."""
+    """What a sampler with a schedule of its own may be said to have; the last one is what it is called elsewhere."""
     return (PLAIN, "ddim_uniform") if row.label.startswith("DDIM") else (PLAIN,)
 
 

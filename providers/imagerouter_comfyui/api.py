@@ -92,11 +92,11 @@ class Api:
     async def submit(self, body: dict[str, Any]) -> dict[str, Any]:
         """Queue a graph; the answer has ``prompt_id`` and ``node_errors``. Raises `PromptRejectedError`."""
         with map_http_errors(self._name):
-            response = await self._client.post("prompt", content=msgspec.json.encode(body), headers=_JSON)
-            if response.status_code == 400 and isinstance(answer := _json(response), dict) and "error" in answer:
+            response = await self._client.ask("POST", "prompt", msgspec.json.encode(body))
+            if response.status_code == 400 and isinstance(answer := response.json(), dict) and "error" in answer:
                 raise PromptRejectedError(answer)
             raise_for_status(response, self._name)
-            answer = _json(response)
+            answer = response.json()
         if not isinstance(answer, dict) or not isinstance(answer.get("prompt_id"), str):
             raise ProviderResponseError(f"provider `{self._name}` didn't say under which id it queued the job")
         return answer
@@ -145,7 +145,8 @@ class Api:
         left = [*reversed(prompt_ids)]
         while self._has_cancel and left:
             with map_http_errors(self._name):
-                response = await self._client.post(f"api/jobs/{quote(left[0], safe='')}/cancel", timeout=_SHORT)
+                path = f"api/jobs/{quote(left[0], safe='')}/cancel"
+                response = await self._client.ask("POST", path, patience=_SHORT)
                 if response.status_code in (404, 405):
                     self._has_cancel = False
                 else:
@@ -173,7 +174,7 @@ class Api:
                 "upload/image", data=fields, files={"image": (name, data, "application/octet-stream")}
             )
             raise_for_status(response, self._name)
-            answer = _json(response)
+            answer = msgspec.json.decode(response.content)
         stored = answer.get("name") if isinstance(answer, dict) else None
         if not isinstance(stored, str):
             raise ProviderResponseError(f"provider `{self._name}` didn't say where it put a picture")
@@ -183,7 +184,7 @@ class Api:
     async def view(self, file: FileRef) -> bytes:
         """The bytes of a file."""
         with map_http_errors(self._name):
-            response = await self._client.get("view", params=msgspec.structs.asdict(file))
+            response = await self._client.ask("GET", "view", query=msgspec.structs.asdict(file))
             if 400 <= response.status_code < 500:
                 raise ProviderResponseError(f"provider `{self._name}` doesn't have the picture any more")
             raise_for_status(response, self._name)
@@ -198,25 +199,20 @@ class Api:
     async def _get(self, path: str, query: dict[str, str] | None = None, **missing: Any) -> Any:
         """``missing=x`` is the answer where the server has no such thing; without it that is an error."""
         with map_http_errors(self._name):
-            response = await self._client.get(path, params=query)
+            response = await self._client.ask("GET", path, query=query)
             if missing and response.status_code in (404, 405):
                 return missing["missing"]
             raise_for_status(response, self._name)
-            return _json(response)
+            return response.json()
 
     async def _post(self, path: str, body: dict[str, Any]) -> None:
         with map_http_errors(self._name):
-            response = await self._client.post(path, content=msgspec.json.encode(body), headers=_JSON, timeout=_SHORT)
+            response = await self._client.ask("POST", path, msgspec.json.encode(body), patience=_SHORT)
             raise_for_status(response, self._name)
 
 
-_JSON = {"content-type": "application/json"}
 _SHORT = httpx.Timeout(10.0)
 """For what is done after a job: nobody should wait for a server that has died."""
-
-
-def _json(response: httpx.Response) -> Any:
-    return msgspec.json.decode(response.content)
 
 
 def _from_jobs(job: dict[str, Any]) -> QueuedJob:

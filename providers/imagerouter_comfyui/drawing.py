@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from uuid import uuid4
-
-import msgspec
 
 from imagerouter import (
     Image,
     ImageRequest,
     ImageRouterError,
     Images,
-    Progress,
     ProgressSink,
     ProviderRejectedError,
     ProviderResponseError,
@@ -51,6 +48,8 @@ class Easel:
         self._jobs = jobs
         self._residency = residency
         self._background = Background(STOP_SECONDS)
+        self._ended: list[Watch] = []
+        """Jobs that the server is to forget, all at once."""
 
     async def aclose(self) -> None:
         await self._background.aclose()
@@ -100,9 +99,8 @@ class Easel:
         if self._config.transfer == "websocket" and not is_saved:
             built = over_websocket(built)
         extra = {"preview_method": "auto" if request.partial_images else "none"}
-        tell = _for_image(work.progress, place)
         # Shielded: a job that the server takes while its client goes away has to be found to be stopped.
-        sending = self._background.start(self._jobs.submit(built, extra, tell, is_next=place == 0))
+        sending = self._background.start(self._jobs.submit(built, extra, work.progress, place))
         try:
             return await asyncio.shield(sending)
         except asyncio.CancelledError:
@@ -156,19 +154,24 @@ class Easel:
         watches = list(watches)
         for watch in watches:
             watch.hush()
-        if watches:
+        if self._config.keep_history:
+            self._jobs.release(watches)
+        elif watches:
             self._background.start(self._forget(watches))
 
     async def _forget(self, watches: list[Watch]) -> None:
+        await self._jobs.settled(watches)
+        self._ended += watches
+        if len(self._ended) > len(watches):
+            return  # whoever came first does it for all
+        await asyncio.sleep(FORGET_SECONDS)
+        ended, self._ended = self._ended, []
         try:
-            if not self._config.keep_history:
-                await self._jobs.settled(watches)
-                await asyncio.sleep(FORGET_SECONDS)
-                await self._api.forget([watch.prompt_id for watch in watches])
+            await self._api.forget([watch.prompt_id for watch in ended])
         except ImageRouterError as error:
             log.info("comfyui.history_kept", provider=self._name, reason=error.message)
         finally:
-            self._jobs.release(watches)
+            self._jobs.release(ended)
 
     async def _picture(self, watch: Watch) -> Image:
         data = await self._data(watch)
@@ -222,7 +225,3 @@ def _first(watch: Watch) -> bytes | FileRef | None:
         if files := watch.files.get(node):
             return files[0]
     return None
-
-
-def _for_image(progress: ProgressSink, index: int) -> Callable[[Progress], None]:
-    return lambda seen: progress(msgspec.structs.replace(seen, image_index=index))

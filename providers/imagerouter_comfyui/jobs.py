@@ -78,11 +78,12 @@ class Jobs:
         return frozenset(watch.prompt_id for watch in self._live.values() if not watch.done)
 
     async def submit(
-        self, built: Built, extra: dict[str, Any], tell: Callable[[Progress], None], *, is_next: bool = True
+        self, built: Built, extra: dict[str, Any], tell: Callable[[Progress], None], place: int = 0
     ) -> Watch:
-        """Queue a graph. Raises `PromptRejectedError`, or what kept the server from taking it."""
+        """Queue the graph of image ``place``. Raises `PromptRejectedError`, or what kept the server from taking it."""
         await self._socket.connected()
-        watch = Watch(built, tell, asyncio.get_running_loop().time, prompt_id=str(uuid4()), is_next=is_next)
+        now = asyncio.get_running_loop().time
+        watch = Watch(built, tell, now, place, prompt_id=str(uuid4()), is_next=place == 0)
         body = {
             "prompt": built.graph,
             "prompt_id": watch.prompt_id,
@@ -97,7 +98,7 @@ class Jobs:
             self.release([watch])
             raise
         self._adopt(watch, answer.get("prompt_id", watch.prompt_id))
-        watch.is_queued = True
+        watch.is_queued, watch.heard = True, watch.now()
         if dropped := _dropped_outputs(built, answer.get("node_errors")):
             await self.stop([watch])
             self.release([watch])
@@ -210,7 +211,8 @@ class Jobs:
                 return
             for watch in self._live.values():
                 if watch.is_next and not watch.started and watch.prompt_id in queue:
-                    watch.tell(Progress(stage="queue", queue_position=queue.index(watch.prompt_id)))
+                    ahead = queue.index(watch.prompt_id)
+                    watch.tell(Progress(stage="queue", queue_position=ahead, image_index=watch.image_index))
             await asyncio.sleep(POSITION_SECONDS)
 
     def _follow(self, watch: Watch) -> None:
@@ -225,13 +227,14 @@ class Jobs:
             self._follow(watch)
 
     async def _news(self, watch: Watch, seconds: float) -> bool:
-        """Wait for an event of the job, or a lost connection; ``False`` if there was none."""
+        """Wait for the job's end, or a lost connection; ``False`` if nothing at all was heard for so long."""
         was_orphaned = watch.orphaned
+        start = watch.now()
         try:
             async with asyncio.timeout(seconds):
                 await watch.changed.wait()
         except TimeoutError:
-            return False
+            return watch.heard > start
         watch.changed.clear()
         is_doubtful, watch.is_doubtful = watch.is_doubtful, False
         return not is_doubtful and (was_orphaned or not watch.orphaned)
@@ -285,7 +288,8 @@ class Jobs:
         """Seconds until the next question, if nothing happens."""
         if watch.orphaned:
             return 0.0 if looks == 0 else min(LAST_POLL_SECONDS, float(looks))
-        return min(QUIET_SECONDS, self._config.queue_timeout, self._config.load_timeout, self._config.idle_timeout)
+        quiet = min(QUIET_SECONDS, self._config.queue_timeout, self._config.load_timeout, self._config.idle_timeout)
+        return quiet if looks else max(0.0, quiet - (watch.now() - watch.heard))
 
 
 def _may_have_arrived(error: ImageRouterError) -> bool:

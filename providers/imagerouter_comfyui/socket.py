@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from uuid import uuid4
 
 import msgspec
-from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus, WebSocketException
 
 from imagerouter import ProviderError, ProviderUnavailableError
@@ -25,6 +25,7 @@ from imagerouter.http import is_local
 from imagerouter.logs import get_logger
 from imagerouter.remote import headers_of
 from imagerouter_comfyui.config import ComfyConfig
+from imagerouter_comfyui.connection import Connection
 from imagerouter_comfyui.frames import Frame, parse
 
 log = get_logger(__name__)
@@ -45,6 +46,9 @@ class Listener(Protocol):
 
     def on_event(self, kind: str, data: dict[str, Any]) -> None: ...
     def on_frame(self, frame: Frame) -> None: ...
+    def on_sign(self) -> None:
+        """The server is at work on it."""
+
     def on_lost(self) -> None:
         """No more events will come; whether the job goes on isn't known."""
 
@@ -62,7 +66,7 @@ class Socket:
         self._listeners: dict[str, Listener] = {}
         self._unclaimed: deque[_Event] = deque(maxlen=MOST_UNCLAIMED)
         self._task: asyncio.Task[None] | None = None
-        self._connection: ClientConnection | None = None
+        self._connection: Connection | None = None
         self._connected = asyncio.Event()
         self._tried = asyncio.Event()
         self._failure: ProviderError = ProviderUnavailableError(f"provider `{name}` can't be reached")
@@ -143,10 +147,10 @@ class Socket:
             async with asyncio.timeout(seconds):
                 await self._retry_now.wait()
 
-    async def _connect(self) -> ClientConnection:
+    async def _connect(self) -> Connection:
         base = urlsplit(self._config.base_url)
         secure = base.scheme == "https"
-        return await connect(
+        connection = await connect(
             f"{'wss' if secure else 'ws'}://{base.netloc}{base.path.rstrip('/')}/ws?clientId={self.client_id}",
             additional_headers=headers_of(self._config),
             user_agent_header="imagerouter",
@@ -157,18 +161,25 @@ class Socket:
             ping_interval=PING_SECONDS,
             ping_timeout=PONG_SECONDS,
             open_timeout=None,
+            create_connection=Connection,
         )
+        assert isinstance(connection, Connection)
+        return connection
 
-    async def _serve(self, connection: ClientConnection) -> None:
+    async def _serve(self, connection: Connection) -> None:
         """Read one connection to its end."""
         try:
+            connection.on_message = self._dispatch
             # Must come first: only then do pictures say which job they belong to.
             await connection.send(_FEATURES)
             self._connection = connection
             self._connected.set()
             self._tried.set()
             async for message in connection:
-                self._dispatch(message)
+                if isinstance(message, str):
+                    self._dispatch(message.encode(), is_text=True)
+                else:
+                    self._dispatch(message, is_text=False)
         except (OSError, WebSocketException):
             pass
         finally:
@@ -187,13 +198,15 @@ class Socket:
         for listener in listeners.values():
             listener.on_lost()
 
-    def _dispatch(self, message: str | bytes) -> None:
+    def _dispatch(self, message: bytes, is_text: bool) -> None:
         """One message. Whatever is odd about it, the next one is read."""
         try:
-            if isinstance(message, bytes):
+            if not is_text:
                 self._pass_on(parse(message))
-            else:
-                self._tell(msgspec.json.decode(message, type=_Event))
+            elif not message.startswith(_UNHEARD):
+                self._tell(_decode(message))
+            elif (listener := self._listeners.get(self._current or "")) is not None:
+                listener.on_sign()
         except msgspec.MsgspecError:
             pass
         except Exception:
@@ -237,6 +250,9 @@ class _Event(msgspec.Struct):
     data: dict[str, Any] = {}
 
 
+_UNHEARD = b'{"type": "progress_state"'
+"""Half of what comes: the states of all nodes with each step of one, to everybody; `progress` tells what is wanted."""
+_decode = msgspec.json.Decoder(_Event).decode
 _FEATURES = msgspec.json.encode({"type": "feature_flags", "data": {"supports_preview_metadata": True}}).decode()
 
 

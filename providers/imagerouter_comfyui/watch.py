@@ -34,6 +34,8 @@ class Watch:
     built: Built
     tell: Callable[[Progress], None]
     now: Clock
+    image_index: int = 0
+    """Of the request's images."""
     prompt_id: str = ""
     started: bool = False
     """Whether the server has begun to work on it."""
@@ -61,16 +63,19 @@ class Watch:
     """When the last sign of life came, by ``now``."""
     load_seconds: float = 0.0
     changed: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when there is something to be done about it, which progress isn't."""
     _node: str | None = None
     _since: float = 0.0
     _is_stepping: bool = False
     _preview: Image | None = None
     """Comes just before the step that it shows is counted, and is told with it."""
+    _samplers: frozenset[str] = field(init=False)
     _steps: _Steps = field(init=False)
 
     def __post_init__(self) -> None:
         self.heard = self.now()
-        self._steps = _Steps(sum(map(_samples, self.built.graph.values())))
+        self._samplers = frozenset({name for name, node in self.built.graph.items() if _samples(node)})
+        self._steps = _Steps(len(self._samplers))
 
     @property
     def is_loading(self) -> bool:
@@ -86,6 +91,9 @@ class Watch:
         """Nobody wants to hear of its progress any more."""
         self.tell = lambda _: None
 
+    def on_sign(self) -> None:
+        self.heard = self.now()
+
     def on_frame(self, frame: Frame) -> None:
         self.heard = self.now()
         node = frame.node or self._node
@@ -99,7 +107,8 @@ class Watch:
         handler = _HANDLERS.get(kind)
         if handler is not None:
             handler(self, data)
-        self.changed.set()
+        if self.done or self.settled:
+            self.changed.set()
 
     def _on_start(self, _: dict[str, Any]) -> None:
         self.started = True
@@ -121,9 +130,8 @@ class Watch:
     def _on_progress(self, data: dict[str, Any]) -> None:
         self._is_stepping = True
         name, value, most = data.get("node"), data.get("value"), data.get("max")
-        node = self.built.graph.get(name) if isinstance(name, str) else None
-        if node is not None and _samples(node) and isinstance(value, int) and isinstance(most, int):
-            self._steps.at(str(name), value, most)
+        if isinstance(name, str) and name in self._samplers and isinstance(value, int) and isinstance(most, int):
+            self._steps.at(name, value, most)
             self._report()
 
     def _on_executed(self, data: dict[str, Any]) -> None:
@@ -143,7 +151,8 @@ class Watch:
 
     def _report(self, stage: str = "render") -> None:
         steps, preview, self._preview = self._steps, self._preview, None
-        self.tell(Progress(step=steps.step, steps=steps.steps, stage=stage, preview=preview))
+        index = self.image_index
+        self.tell(Progress(step=steps.step, steps=steps.steps, stage=stage, image_index=index, preview=preview))
 
     def _class_of(self, node: str) -> str:
         # What a node expands to while it runs isn't in the graph that was sent.
@@ -167,23 +176,21 @@ class _Steps:
     """Counts the steps of all samplers of a graph as if they were one run."""
 
     def __init__(self, samplers: int) -> None:
-        self._samplers = max(1, samplers)
+        self._samplers = samplers
         self._runs: dict[str, tuple[int, int]] = {}
+        self.step = 0
+        self.steps = 0
+        """Samplers that haven't begun are taken to be as long as the last one; 0 before the first."""
 
     def at(self, node: str, value: int, most: int) -> None:
         self._runs[node] = (max(0, min(value, most)), max(0, most))
-
-    @property
-    def step(self) -> int:
-        return sum(value for value, _ in self._runs.values())
-
-    @property
-    def steps(self) -> int:
-        """Samplers that haven't begun are taken to be as long as the last one."""
-        if not self._runs:
-            return 0
-        left = max(0, self._samplers - len(self._runs))
-        return sum(most for _, most in self._runs.values()) + left * next(reversed(self._runs.values()))[1]
+        if self._samplers == 1:
+            self.step, self.steps = self._runs[node]
+            return
+        runs = [*self._runs.values()]
+        left = max(0, self._samplers - len(runs))
+        self.step = sum([done for done, _ in runs])
+        self.steps = sum([whole for _, whole in runs]) + left * runs[-1][1]
 
 
 def files_in(output: Any) -> list[FileRef]:

@@ -70,8 +70,8 @@ class Event(msgspec.Struct, frozen=True):
 A = TypeVar("A", PictureList, Event)
 
 
-def read(body: bytes, kind: type[A]) -> tuple[A, list[bytes]]:
-    """An answer or event, and the base64 of its pictures: see `imagerouter.extraction`."""
+def read(body: bytes, kind: type[A]) -> tuple[A, list[Image]]:
+    """An answer or event, and its pictures: see `imagerouter.extraction`."""
     return extraction.read(body, kind, _KEY)
 
 
@@ -80,13 +80,8 @@ def text_of(value: Any) -> str:
     return value.strip() if isinstance(value, str) else ""
 
 
-def picture(encoded: bytes, provider: str) -> Image:
-    """Base64 as a picture; what it is, its first bytes say. Raises `ProviderResponseError`."""
-    return proven(Image(b64=encoded), provider)
-
-
 def proven(image: Image, provider: str) -> Image:
-    """``image``, unless it is none."""
+    """``image``, unless its first bytes say that it is none. Raises `ProviderResponseError`."""
     if not image.media_type.startswith("image/"):
         raise ProviderResponseError(f"provider `{provider}` sent something that isn't a picture")
     return image

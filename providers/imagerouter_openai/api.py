@@ -11,8 +11,9 @@ import httpx
 import msgspec
 
 from imagerouter import Image, ProviderResponseError
-from imagerouter.http import CONNECT_TIMEOUT, make_client, map_http_errors
+from imagerouter.http import CONNECT_TIMEOUT, Answer, make_client, map_http_errors
 from imagerouter.logs import get_logger
+from imagerouter.remote import PASSED, passed
 from imagerouter_openai.answers import proven
 from imagerouter_openai.config import OpenAIConfig, headers_of
 
@@ -48,12 +49,17 @@ class Api:
     async def aclose(self) -> None:
         await self._client.aclose()
 
-    async def get(self, path: str) -> httpx.Response:
+    async def get(self, path: str) -> Answer:
         with map_http_errors(self._name):
-            return await self._client.get(path, timeout=_PATIENCE)
+            return await self._client.ask("GET", path, patience=_PATIENCE)
+
+    async def post(self, path: str, body: Mapping[str, Any]) -> Answer:
+        """Cancelling it closes the connection."""
+        with map_http_errors(self._name):
+            return await self._client.ask("POST", path, msgspec.json.encode(body))
 
     @asynccontextmanager
-    async def post(self, path: str, body: Mapping[str, Any], form: Form | None) -> AsyncIterator[httpx.Response]:
+    async def stream(self, path: str, body: Mapping[str, Any], form: Form | None) -> AsyncIterator[httpx.Response]:
         """The answer, whose body isn't read yet. Leaving before its end closes the connection."""
         async with AsyncExitStack() as stack:
             with map_http_errors(self._name):
@@ -98,9 +104,14 @@ def _origin(address: httpx.URL) -> tuple[str, str, int | None]:
 
 def _content(body: Mapping[str, Any], form: Form | None) -> dict[str, Any]:
     if form is None:
-        return {"content": msgspec.json.encode(body), "headers": _JSON}
+        return {"content": msgspec.json.encode(body), "headers": {**_JSON, **_passed()}}
     files = [(field, (_file_name(image), image.data, image.media_type)) for field, image in form.files]
-    return {"data": {name: _text(value) for name, value in body.items()}, "files": files}
+    return {"data": {name: _text(value) for name, value in body.items()}, "files": files, "headers": _passed()}
+
+
+def _passed() -> dict[str, str]:
+    """Another imagerouter is always asked for a stream, so it needs no header elsewhere."""
+    return {PASSED: value} if (value := passed.get()) else {}
 
 
 def _file_name(image: Image) -> str:

@@ -10,9 +10,9 @@ import httpx
 import msgspec
 
 from imagerouter import Image, ImageRequest, Images, Progress, ProgressSink, ProviderResponseError
-from imagerouter.http import map_http_errors
+from imagerouter.http import Answer, map_http_errors
 from imagerouter.images import dimensions
-from imagerouter_openai.answers import NOTHING, Event, PictureList, Report, picture, read
+from imagerouter_openai.answers import NOTHING, Event, PictureList, Report, proven, read
 from imagerouter_openai.api import Api
 from imagerouter_openai.config import OpenAIConfig
 from imagerouter_openai.events import Events
@@ -42,38 +42,43 @@ class Easel:
             images += drawn
             load_ms += report.load_ms
         is_edit = order.form is not None
-        done = await asyncio.gather(*(finished(image, order.size, is_edit=is_edit) for image in images))
+        done = await finished(images, order.size, is_edit=is_edit)
         size = dict(zip(("width", "height"), dimensions(done[0]) or (), strict=False))
         return Images(
             images=tuple(done),
-            ignored=order.ignored | (request.parameters & set(report.ignored)),
+            ignored=order.ignored | (request.parameters & set(report.ignored) if report.ignored else set()),
             applied={**order.applied, **report.used, **size},
             load_seconds=load_ms / 1000,
         )
 
     async def _part(self, order: Order, part: range, progress: ProgressSink) -> tuple[list[Image], Report]:
-        async with self._api.post(order.path, order.body(part), order.form) as response:
-            if not response.is_success:
-                raise refused(self._name, response, await self._api.body(response), order.names)
-            if response.headers.get("content-type", "").startswith(_STREAM):
-                images, report = await _Stream(self._name, self._api, order, part, progress).follow(response)
-            else:
-                images, report = await self._listed(await self._api.body(response), order)
+        body = order.body(part)
+        if order.is_plain:
+            answer = await self._api.post(order.path, body)
+            images, report = await self._listed(answer, answer.content, order)
+        else:
+            async with self._api.stream(order.path, body, order.form) as response:
+                if response.is_success and response.headers.get("content-type", "").startswith(_STREAM):
+                    images, report = await _Stream(self._name, self._api, order, part, progress).follow(response)
+                else:
+                    images, report = await self._listed(response, await self._api.body(response), order)
         if len(images) != len(part):
             found = f"{len(images)} pictures instead of {len(part)}" if images else "no picture"
             raise ProviderResponseError(f"provider `{self._name}` sent {found}")
         return images, report
 
-    async def _listed(self, body: bytes, order: Order) -> tuple[list[Image], Report]:
+    async def _listed(self, response: Answer | httpx.Response, body: bytes, order: Order) -> tuple[list[Image], Report]:
+        if not response.is_success:
+            raise refused(self._name, response, body, order.names)
         with map_http_errors(self._name):
-            answer, encoded = read(body, PictureList)
+            answer, pictures = read(body, PictureList)
         if answer.error is not None:
             raise told(self._name, answer.error, order.names)
         images: list[Image] = []
-        rest = iter(encoded)
+        rest = iter(pictures)
         for item in answer.data or ():
             if item.b64_json is not None:
-                images.append(picture(next(rest), self._name))
+                images.append(proven(next(rest), self._name))
             elif item.url is not None:
                 images.append(await self._api.fetch(item.url))
         return images, answer.imagerouter
@@ -103,17 +108,17 @@ class _Stream:
             self._say(step=self._last.steps, preview=None)
         return [self._images[index] for index in sorted(self._images)], self._report
 
-    async def _event(self, event: Event, encoded: list[bytes]) -> None:
+    async def _event(self, event: Event, pictures: list[Image]) -> None:
         if event.error is not None:
             raise told(self._name, event.error, self._order.names)
         match event.type.rpartition(".")[2]:
             case "completed":
-                found = picture(encoded[0], self._name) if encoded else await self._api.fetch(event.url or "")
+                found = proven(pictures[0], self._name) if pictures else await self._api.fetch(event.url or "")
                 index = len(self._images) if event.image_index is None else event.image_index
                 self._images[index] = found
                 self._report = event.imagerouter
-            case "partial_image" if encoded:
-                self._preview(event, picture(encoded[0], self._name))
+            case "partial_image" if pictures:
+                self._preview(event, proven(pictures[0], self._name))
             case "progress" | "queued":
                 self._say(
                     stage=event.stage or "queue",

@@ -25,7 +25,7 @@ from imagerouter import (
     ProviderTimeoutError,
 )
 from imagerouter.errors import ContentPolicyError
-from imagerouter.http import presentable, status_error
+from imagerouter.http import Answer, presentable, status_error
 from imagerouter.logs import get_logger
 from imagerouter_openai.answers import text_of
 
@@ -62,7 +62,9 @@ class _Complaint:
     param: str = ""
 
 
-def refused(provider: str, response: httpx.Response, body: bytes, names: Mapping[str, str]) -> ImageRouterError:
+def refused(
+    provider: str, response: Answer | httpx.Response, body: bytes, names: Mapping[str, str]
+) -> ImageRouterError:
     """The error for an answer that isn't 2xx.
 
     :param names: of what was sent: the server's name → the client's.

@@ -33,11 +33,18 @@ class Order:
     """Canonical parameter → what is written for it."""
     fixed: Mapping[str, Any]
     """Keys of the body that aren't the request's parameters."""
+    ignored: frozenset[str]
+    """Parameters of the request that the model doesn't honour, or not in this request."""
     form: Form | None = None
 
     @property
     def path(self) -> str:
         return GENERATIONS if self.form is None else EDITS
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether JSON is sent and JSON is to come, all at once."""
+        return self.form is None and not self.fixed.get("stream")
 
     @property
     def names(self) -> dict[str, str]:
@@ -70,12 +77,6 @@ class Order:
         """What was sent, under canonical names."""
         return {**self.values, **({"seed": self.request.seed} if "seed" in self.offer.written else {})}
 
-    @property
-    def ignored(self) -> frozenset[str]:
-        """Parameters of the request that the model doesn't honour, or not in this request."""
-        without = {"strength"} if self.form is None else set()
-        return self.request.parameters - (self.offer.model.parameters.keys() - without)
-
 
 async def settle(request: ImageRequest, offer: Offer, config: OpenAIConfig) -> Order:
     """Raises `ProviderRejectedError` with ``param``."""
@@ -84,14 +85,16 @@ async def settle(request: ImageRequest, offer: Offer, config: OpenAIConfig) -> O
         message = f"`prompt`: this server would take `<{dialect.in_prompt}` for its own parameters"
         raise ProviderRejectedError(message, param="prompt")
     fixed = {**_delivery(request, offer), **_options(request, config), **config.extra_body}
-    given = {name: getattr(request, name) for name in offer.written.keys() & request.parameters}
+    said, is_plain = request.parameters, request.operation is Operation.GENERATE
+    given = {name: getattr(request, name) for name in offer.written.keys() & said}
     return Order(
         request=request,
         offer=offer,
         size=_size(request, offer),
         values={name: _value(offer, name, value) for name, value in sorted(given.items()) if name != "seed"},
         fixed={name: value for name, value in fixed.items() if value is not None},
-        form=None if request.operation is Operation.GENERATE else await sent(request, dialect),
+        ignored=said - (offer.model.parameters.keys() - ({"strength"} if is_plain else set())),
+        form=None if is_plain else await sent(request, dialect),
     )
 
 

@@ -5,6 +5,9 @@ Pillow is only loaded where a picture has to be made anew.
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
+
 from imagerouter import Image, ImageRequest
 from imagerouter.canvas import Size
 from imagerouter.images import dimensions, in_worker
@@ -32,14 +35,22 @@ def _sent(request: ImageRequest, dialect: Dialect) -> Form:
     return Form(files)
 
 
-async def finished(image: Image, size: Size | None, *, is_edit: bool) -> Image:
-    """``image`` of the asked size; the same object where that is what it is. Raises `ProviderResponseError`.
+async def finished(images: Sequence[Image], size: Size | None, *, is_edit: bool) -> Sequence[Image]:
+    """``images`` of the asked size; the same objects where that is what they are. Raises `ProviderResponseError`.
 
-    :param is_edit: whether it has to stay aligned with a source.
+    :param is_edit: whether they have to stay aligned with a source.
     """
-    if size is None or dimensions(image) == (size.width, size.height):
-        return image
-    return await in_worker(_resized, image, size, is_edit)
+    if size is None or all(_is_of(image, size) for image in images):
+        return images
+    return await asyncio.gather(*(_finished(image, size, is_edit) for image in images))
+
+
+def _is_of(image: Image, size: Size) -> bool:
+    return dimensions(image) == (size.width, size.height)
+
+
+async def _finished(image: Image, size: Size, is_edit: bool) -> Image:
+    return image if _is_of(image, size) else await in_worker(_resized, image, size, is_edit)
 
 
 def _resized(image: Image, size: Size, is_edit: bool) -> Image:

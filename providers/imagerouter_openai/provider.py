@@ -52,10 +52,11 @@ class OpenAIProvider(Provider[OpenAIConfig]):
         self._offers: dict[str, Offer] = {}
         self._dialect: DialectName = "openai"
         self._looked = float("-inf")
+        self._is_near = False
 
     async def start(self) -> None:
         await self.aclose()
-        self._api = Api(self.name, self.config)
+        self._api, self._is_near = Api(self.name, self.config), is_local(httpx.URL(self.config.root).host)
         try:
             await self._look()
         except BaseException:
@@ -68,8 +69,7 @@ class OpenAIProvider(Provider[OpenAIConfig]):
         return [offer.model for offer in self._offers.values()]
 
     async def status(self) -> Status:
-        is_near = is_local(httpx.URL(self.config.root).host)
-        if is_near or self._dialect == "imagerouter" or _now() - self._looked >= LOOK_SECONDS:
+        if self._is_near or self._dialect == "imagerouter" or _now() - self._looked >= LOOK_SECONDS:
             await self._look()
         if not any(offer.is_ready for offer in self._offers.values()):
             return Status(ready=False, detail="none of its own providers is ready")

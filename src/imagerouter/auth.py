@@ -5,7 +5,6 @@ Without ``keys`` in the configuration anybody may do everything but what takes `
 
 from __future__ import annotations
 
-import hmac
 import re
 from base64 import b64decode
 from collections.abc import Iterator, Mapping
@@ -26,33 +25,49 @@ SENT_AS = "`authorization: Bearer KEY`, `x-api-key: KEY` or, with HTTP Basic, as
 _SENDABLE = re.compile(r"[!-~]+")
 
 
-def identify(config: Config, headers: Mapping[str, str]) -> Origin:
-    """Who sends a request with these headers, by lower-case name.
+class Keyring:
+    """The keys of one configuration, each of them hashed once."""
 
-    Raises `AuthenticationError` if a key is needed and none, or an unknown one, was sent.
-    """
-    harmless = {name: value for name, value in headers.items() if name not in CREDENTIALS}
-    if not config.keys:
-        return Origin(headers=harmless)
-    name = _owner(config, headers)
-    if name is None:
-        raise _unknown(headers)
-    # The admin's requests are nobody's favourites: only reloading needs that key.
-    priority = config.keys[name].priority if name in config.keys else 0
-    return Origin(key=name, headers=harmless, priority=priority)
+    def __init__(self, config: Config) -> None:
+        owners = {key.secret: Origin(key=name, priority=key.priority) for name, key in config.keys.items()}
+        admin = config.server.admin_key
+        self._has_admin = admin is not None
+        if admin is not None:
+            # The admin's requests are nobody's favourites: only reloading needs that key.
+            owners.setdefault(admin, Origin(key=ADMIN))
+        self._is_open = not config.keys
+        self._owners = {_hashed(secret): origin for secret, origin in owners.items()}
 
+    def origin(self, headers: Mapping[str, str]) -> Origin:
+        """Who sends a request with these headers, by lower-case name.
 
-def require_admin(config: Config, headers: Mapping[str, str]) -> None:
-    """Raise `AuthenticationError` or `PermissionDeniedError` unless ``server.admin_key`` was sent."""
-    if config.server.admin_key is None:
-        raise PermissionDeniedError(
-            "This needs an admin key, and the server has none: set `server.admin_key` in its configuration"
-        )
-    name = _owner(config, headers)
-    if name is None:
-        raise _unknown(headers)
-    if name != ADMIN:
-        raise PermissionDeniedError(f"This needs the admin key (`server.admin_key`), not the API key {quote(name)}")
+        Raises `AuthenticationError` if a key is needed and none, or an unknown one, was sent.
+        """
+        harmless = {name: value for name, value in headers.items() if name not in CREDENTIALS}
+        if self._is_open:
+            return Origin(headers=harmless)
+        owner = self._owner(headers)
+        return Origin(key=owner.key, headers=harmless, priority=owner.priority)
+
+    def require_admin(self, headers: Mapping[str, str]) -> None:
+        """Raise `AuthenticationError` or `PermissionDeniedError` unless ``server.admin_key`` was sent."""
+        if not self._has_admin:
+            raise PermissionDeniedError(
+                "This needs an admin key, and the server has none: set `server.admin_key` in its configuration"
+            )
+        name = self._owner(headers).key
+        if name != ADMIN:
+            raise PermissionDeniedError(f"This needs the admin key (`server.admin_key`), not the API key {quote(name)}")
+
+    def _owner(self, headers: Mapping[str, str]) -> Origin:
+        """Whose key was sent. How long it takes tells something of hashes at most, and of no secret."""
+        sent = _sent(headers)
+        for secret in sent:
+            if (owner := self._owners.get(_hashed(secret))) is not None:
+                return owner
+        if not sent:
+            raise AuthenticationError(f"No API key provided. Send one as {SENT_AS}")
+        raise AuthenticationError("Incorrect API key provided. Ask whoever runs this server for a key of yours")
 
 
 def check_keys(document: Document, config: Config) -> None:
@@ -77,17 +92,6 @@ def _secrets(config: Config) -> Iterator[tuple[Path, str, str]]:
         yield ("keys", name, "secret"), f"the secret of the key {quote(name)}", key.secret
     if config.server.admin_key is not None:
         yield ("server", "admin_key"), "`server.admin_key`", config.server.admin_key
-
-
-def _owner(config: Config, headers: Mapping[str, str]) -> str | None:
-    """Name of the key that was sent. Takes equally long whichever it is, and if it is none of them."""
-    sent = [_hashed(secret) for secret in _sent(headers)]
-    known = [(name, key.secret) for name, key in config.keys.items()]
-    if config.server.admin_key is not None:
-        known.append((ADMIN, config.server.admin_key))
-    hashed = [(name, _hashed(secret)) for name, secret in known]
-    matches = [name for one in sent for name, secret in hashed if hmac.compare_digest(secret, one)]
-    return matches[0] if matches else None
 
 
 def _hashed(secret: str) -> bytes:
@@ -115,9 +119,3 @@ def _basic(credentials: str) -> list[str]:
     except ValueError:
         return []
     return [password.strip(), user.strip()]
-
-
-def _unknown(headers: Mapping[str, str]) -> AuthenticationError:
-    if not _sent(headers):
-        return AuthenticationError(f"No API key provided. Send one as {SENT_AS}")
-    return AuthenticationError("Incorrect API key provided. Ask whoever runs this server for a key of yours")

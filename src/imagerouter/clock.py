@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
+from asyncio import get_running_loop
 
 
 def now() -> float:
     """The event loop's time in seconds, which `bench/routing` lets jump."""
-    return asyncio.get_running_loop().time()
+    return get_running_loop().time()

@@ -59,7 +59,7 @@ def request_of(outcome: Outcome, index: int) -> dict[str, Any]:
     from imagerouter.jobs import operation_of
 
     job = outcome.job
-    said = {name: value for name, value in job.params_for(outcome.target).items() if name not in outcome.ignored}
+    said = {name: value for name, value in job.on(outcome.target).params.items() if name not in outcome.ignored}
     used = {"prompt": job.prompt, **said, **outcome.applied, "model": outcome.model, "seed": outcome.seed_of(index)}
     used["size"] = _size(said, outcome.applied)
     kept = {name: used[name] for name in FIELDS if used.get(name) not in (None, (), [])}

@@ -6,9 +6,12 @@ import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+
+import msgspec
 
 from imagerouter.config import Config
 from imagerouter.dispatching.dispatcher import Dispatcher
@@ -19,10 +22,11 @@ from imagerouter.fetching import Find, fetch_all
 from imagerouter.fleet.fleet import Fleet
 from imagerouter.images import deliver
 from imagerouter.inputs import prepared
-from imagerouter.jobs import Job, Outcome
+from imagerouter.jobs import Job, Origin, Outcome
 from imagerouter.logs import get_logger
 from imagerouter.metrics import Metrics
 from imagerouter.openai import Call, Delivery, Door, addresses, as_sent, interpret, response
+from imagerouter.parity.measured import known
 from imagerouter.routing.admission import Admission
 from imagerouter.routing.catalogue import Catalogue
 from imagerouter.scheduling.scheduler import Scheduler
@@ -66,6 +70,7 @@ class Engine:
         if self._costs_file is not None:
             self.scheduler.costs.load(self._costs_file)
             self._saving = asyncio.create_task(self._save_regularly(self._costs_file), name="save costs")
+        self.admission.measured = known(self.config)
         self.fleet.start()
         return self
 
@@ -90,7 +95,7 @@ class Engine:
         """
         before, limits = self.config.server, config.limits
         changes = await self.fleet.reload(config)
-        self.admission.config = config
+        self.admission.config, self.admission.measured = config, known(config)
         self.scheduler.limit_to(limit=limits.queue, quantum=limits.quantum, wait_timeout=limits.queue_timeout)
         fixed = ("host", "port", "log_level", "log_format", "costs_file")
         needs_restart = tuple(
@@ -120,6 +125,7 @@ class Engine:
     async def understand(
         self,
         fields: Mapping[str, Any],
+        origin: Origin | None = None,
         *,
         door: Door = Door.GENERATION,
         pictures: Mapping[str, Image] | None = None,
@@ -128,20 +134,22 @@ class Engine:
     ) -> Call:
         """The call that a body's fields make, with every picture fetched, checked and made plain.
 
+        :param origin: who sends it.
         :param pictures: those that came as files, by the keys that stand for them in the fields.
         :param find: gives pictures at addresses that needn't be fetched.
         :param names: see `interpret`.
 
         Raises only subclasses of `InvalidRequestError`.
         """
-        limits, here, wanted = self.config.limits, dict(pictures or {}), addresses(fields)
+        config, here, wanted = self.config, pictures or {}, addresses(fields)
+        meant = partial(interpret, fields, config.limits, origin=origin, door=door, names=names)
         # Nothing is fetched for a request that is wrong anyway.
-        unseen = dict.fromkeys(wanted.values(), UNSEEN)
-        call = interpret(fields, limits, door=door, pictures=here | unseen, names=names)
+        call = meant(pictures={**here, **dict.fromkeys(wanted.values(), UNSEEN)} if wanted else here)
         try:
             if wanted:
-                here |= await fetch_all(wanted, self.config.inputs, find)
-                call = interpret(fields, limits, door=door, pictures=here, names=names)
+                call = meant(pictures={**here, **await fetch_all(wanted, config.inputs, find)})
+            if not call.job.params.keys() & {"images", "mask"}:
+                return call
             return replace(call, job=await prepared(call.job, call.mask_channel))
         except InvalidParameterError as error:
             raise as_sent(error, call.names) from None
@@ -155,12 +163,11 @@ class Engine:
             self._count_failure(call.job, error)
             raise as_sent(error, call.names) from None
 
-    async def run(self, call: Call, listen: ProgressListener = lambda *_: None) -> Outcome:
+    async def run(self, call: Call, listen: ProgressListener | None = None) -> Outcome:
         """Draw the pictures of a call, in the format that it wants. Raises only `ImageRouterError`."""
         job = call.job
         try:
-            outcome = await self.dispatcher.run(job, listen)
-            images = [await self._delivered(call.delivery, outcome, index) for index in range(job.n)]
+            done = await self._delivered(call.delivery, await self.dispatcher.run(job, listen))
         except ImageRouterError as error:
             self._count_failure(job, error)
             log.warning("image.failed", job=job.id, key=job.origin.key, code=error.code, reason=error.message)
@@ -170,7 +177,6 @@ class Engine:
             defect = InternalError("An internal error occurred; the server's log says more")
             self._count_failure(job, defect)
             raise defect from None
-        done = replace(outcome, images=tuple(images))
         self.metrics.done(done)
         log.info(
             "image.done",
@@ -178,7 +184,7 @@ class Engine:
             key=job.origin.key,
             model=done.model,
             target=done.target.name,
-            n=len(images),
+            n=job.n,
             attempts=len(done.attempts),
             queue_ms=round(done.queue_ms, 1),
             load_ms=round(done.load_ms, 1),
@@ -187,21 +193,17 @@ class Engine:
         )
         return done
 
-    async def _delivered(self, wanted: Delivery, outcome: Outcome, index: int) -> Image:
-        embeds = self.config.results.metadata == "embed" if wanted.embed is None else wanted.embed
-        return await deliver(
-            outcome.images[index],
-            wanted.output_format,
-            wanted.compression,
-            request=request_of(outcome, index) if embeds else None,
-            keep_texts=self._keeps_texts(outcome),
-        )
-
-    def _keeps_texts(self, outcome: Outcome) -> bool:
-        """Whether everybody who drew it is configured to leave texts in files; one that is gone by now is not."""
-        drew = {attempt.provider for attempt in outcome.attempts if attempt.ok}
-        entries = [self.config.providers.get(name) for name in drew]
-        return all(entry is not None and getattr(entry.config, "keep_metadata", False) for entry in entries)
+    async def _delivered(self, wanted: Delivery, outcome: Outcome) -> Outcome:
+        """The same with its pictures as the client wants them."""
+        config, images = self.config, list[Image]()
+        embeds = config.results.metadata == "embed" if wanted.embed is None else wanted.embed
+        keep_texts = _keeps_texts(config, outcome)
+        for index, image in enumerate(outcome.images):
+            request = request_of(outcome, index) if embeds else None
+            images.append(
+                await deliver(image, wanted.output_format, wanted.compression, request=request, keep_texts=keep_texts)
+            )
+        return outcome if (*images,) == outcome.images else msgspec.structs.replace(outcome, images=(*images,))
 
     def _count_failure(self, job: Job, error: ImageRouterError) -> None:
         self.metrics.failed(error, job.asked[0])
@@ -218,3 +220,14 @@ class Engine:
                         yield payload
         except ImageRouterError as error:
             yield response.failed(error)
+
+
+def _keeps_texts(config: Config, outcome: Outcome) -> bool:
+    """Whether everybody who drew it is configured to leave texts in files; one that is gone by now is not."""
+    for attempt in outcome.attempts:
+        if attempt.ok:
+            entry = config.providers.get(attempt.provider)
+            # Not `getattr`: pydantic takes microseconds to say that there is no such field.
+            if entry is None or not vars(entry.config).get("keep_metadata"):
+                return False
+    return True

@@ -7,12 +7,11 @@ from collections.abc import Iterable
 from typing import Any
 
 import msgspec
-import pybase64
 
 from imagerouter.errors import ProviderResponseError, ProviderUnavailableError
 from imagerouter.images import dimensions
 from imagerouter.logs import get_logger
-from imagerouter.provider import Model, Status
+from imagerouter.provider import Extras, Model, Status
 from imagerouter.types import Image, Images
 
 log = get_logger(__name__)
@@ -51,6 +50,15 @@ def _is_name(name: Any) -> bool:
     return isinstance(name, str) and bool(name.strip()) and not any("\ud800" <= c <= "\udfff" for c in name)
 
 
+def checked_extras(provider: str, extras: Any) -> Extras:
+    """Without the names that can't be shown and sent, and each one once."""
+    try:
+        checked = msgspec.convert(msgspec.structs.asdict(extras), dict[str, tuple[Any, ...]], strict=False)
+        return Extras(**{kind: tuple(dict.fromkeys(filter(_is_name, names))) for kind, names in checked.items()})
+    except (TypeError, ValueError, AttributeError):
+        raise ProviderUnavailableError(f"provider `{provider}` returned no lists of names") from None
+
+
 def checked_status(provider: str, status: Any) -> Status:
     if not isinstance(status, Status):
         raise ProviderUnavailableError(f"provider `{provider}` returned no status")
@@ -83,13 +91,4 @@ def _is_picture(image: Image) -> bool:
     """By its header; and base64, which becomes part of a JSON string, must be nothing else."""
     if image.media_type not in MEDIA_TYPES or dimensions(image) is None:
         return False
-    return not image.is_encoded or _is_base64(image.b64)
-
-
-def _is_base64(text: Any) -> bool:
-    try:
-        # Takes half the time of looking for what would end the string.
-        pybase64.b64decode(text, validate=True)
-    except (ValueError, TypeError):
-        return False
-    return isinstance(text, bytes)
+    return image.is_sound

@@ -11,12 +11,11 @@ import os
 import re
 import socket
 import ssl
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from functools import cache, lru_cache
-from typing import Any
+from functools import cache
+from types import TracebackType
 from urllib.request import getproxies
 
 import httpx
@@ -33,6 +32,20 @@ from imagerouter.errors import (
     ProviderUnavailableError,
 )
 from imagerouter.transport import Transport
+from imagerouter.transport.client import Answer, Client
+
+__all__ = [
+    "CONNECT_TIMEOUT",
+    "Answer",
+    "Client",
+    "is_local",
+    "make_client",
+    "map_http_errors",
+    "presentable",
+    "raise_for_status",
+    "retry_after",
+    "status_error",
+]
 
 CONNECT_TIMEOUT = 5.0
 WRITE_TIMEOUT = 60.0
@@ -52,7 +65,7 @@ def make_client(
     auth: httpx.Auth | tuple[str, str] | None = None,
     transport: httpx.AsyncBaseTransport | None = None,
     direct: bool = False,
-) -> httpx.AsyncClient:
+) -> Client:
     """A client for one backend.
 
     :param read_timeout: seconds between two pieces of an answer. Backends that say nothing until the
@@ -72,7 +85,7 @@ def make_client(
     if transport is None and (direct or is_local(httpx.URL(base_url).host) or not getproxies().keys() & _PROXIED):
         # A client that is given its transport ignores the proxies, and only those, of the environment.
         transport = Transport(tls=verify, keepalive=KEEPALIVE_EXPIRY, idle=_MOST_IDLE)
-    return _Client(
+    return Client(
         base_url=base_url,
         headers={"accept-encoding": "identity", "user-agent": "imagerouter", **(headers or {})},
         auth=auth,
@@ -82,27 +95,6 @@ def make_client(
         follow_redirects=False,
         transport=transport,
     )
-
-
-class _NoCookies(httpx.Cookies):
-    def extract_cookies(self, response: httpx.Response) -> None:
-        """Leave them."""
-
-
-_NO_COOKIES = _NoCookies()
-
-
-class _Client(httpx.AsyncClient):
-    """Joins each address with the base once: httpx needs longer for that than for the rest of a request."""
-
-    cookies = property(lambda _: _NO_COOKIES)
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        self._joined = lru_cache(maxsize=256)(self._merge_url)
-
-    def build_request(self, method: str, url: httpx.URL | str, **options: Any) -> httpx.Request:
-        return super().build_request(method, self._joined(url), **options)
 
 
 @cache
@@ -145,20 +137,24 @@ _FAILURES: tuple[tuple[type[Exception], type[ImageRouterError], str], ...] = (
 """The first row that fits is taken. The last ones are for websockets, and for reading the body."""
 
 
-@contextmanager
-def map_http_errors(provider: str) -> Iterator[None]:
+class map_http_errors:  # noqa: N801 - it is used as a function
     """Translate every way in which talking to a backend, or reading its answer, can fail.
 
     A timeout may mean that the backend is still at work: ask it, or cancel the job there, before letting
     the error out. Messages name the provider and no address; the original is in ``__cause__``, for the log.
     """
-    try:
-        yield
-    except Exception as error:
-        translated = _translate(error, provider)
-        if translated is None:
-            raise
-        raise translated from error
+
+    __slots__ = ("_provider",)
+
+    def __init__(self, provider: str) -> None:
+        self._provider = provider
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        if isinstance(error, Exception) and (translated := _translate(error, self._provider)) is not None:
+            raise translated from error
 
 
 def _translate(error: Exception, provider: str) -> ImageRouterError | None:
@@ -173,13 +169,13 @@ def _translate(error: Exception, provider: str) -> ImageRouterError | None:
     return None
 
 
-def raise_for_status(response: httpx.Response, provider: str, detail: str = "") -> None:
+def raise_for_status(response: httpx.Response | Answer, provider: str, detail: str = "") -> None:
     """Raise what an answer that isn't 2xx means. ``detail`` is the backend's own explanation, if any."""
     if not response.is_success:
         raise status_error(response, provider, detail)
 
 
-def status_error(response: httpx.Response, provider: str, detail: str = "") -> ProviderError:
+def status_error(response: httpx.Response | Answer, provider: str, detail: str = "") -> ProviderError:
     """The error for an answer that isn't 2xx."""
     status = response.status_code
     own, what = _meaning(status)
@@ -210,7 +206,7 @@ def _meaning(status: int) -> tuple[type[ProviderError], str]:
     return ProviderResponseError, "answered with a redirect; its base_url is probably not quite right"
 
 
-def retry_after(response: httpx.Response) -> float | None:
+def retry_after(response: httpx.Response | Answer) -> float | None:
     """Seconds to wait according to the ``retry-after`` header, in either of its two forms."""
     value = response.headers.get("retry-after", "").strip()
     if re.fullmatch(r"[0-9]{1,9}(\.[0-9]+)?", value):

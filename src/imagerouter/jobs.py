@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import math
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal
 
 import msgspec
 
+from imagerouter.parity.verdict import UNPROVEN, Verdict
 from imagerouter.provider import Model
 from imagerouter.routing.prices import FREE, Price
-from imagerouter.types import Image, ImageRequest, Operation
+from imagerouter.sizing import size_for
+from imagerouter.types import Image, ImageRequest, Operation, Parity
 
 REQUEST_FIELDS = frozenset(ImageRequest.__struct_fields__)
-LONGEST_SIDE = 2**16
-"""Where a model declares no limit."""
 
 
 class MaxPrice(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,7 +58,7 @@ class Origin:
     """The key's."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Target:
     """One (provider, model) that can serve a public model name."""
 
@@ -74,7 +74,7 @@ class Target:
     """How many times faster than it is it counts when targets are compared."""
     price: Price = FREE
 
-    @property
+    @cached_property
     def name(self) -> str:
         """``desk/sdxl``: the way to pin exactly this target, and how it is called in logs."""
         return f"{self.provider}/{self.model.id}"
@@ -120,54 +120,80 @@ class Job:
             return self.priority or 0
         return self.origin.priority if self.priority is None else min(self.priority, self.origin.priority)
 
-    def size_on(self, target: Target) -> tuple[int, int]:
-        """Width and height of one image there; the model's own where nobody says anything, which may be unknown: 0."""
-        params = self.params_for(target)
-        return params.get("width", target.model.width), params.get("height", target.model.height)
-
-    def megapixels_on(self, target: Target) -> float:
-        """Of one image."""
-        width, height = self.size_on(target)
-        return width * height / 1e6
-
-    def price_on(self, target: Target) -> float:
-        """What the whole request costs there, in US dollars."""
-        return target.price.of_request(self.n, self.megapixels_on(target))
+    def on(self, target: Target) -> Placement:
+        """The job as ``target`` would draw it."""
+        params, size = {**target.defaults, **self.params, **target.params}, size_for(self, target)
+        if size is None:
+            return Placement(self, target, params, (target.model.width, target.model.height))
+        params["width"], params["height"] = size
+        return Placement(self, target, params, size)
 
     def seed_of(self, index: int) -> int:
         """The seed of image ``index`` (from 0), unless the target forces another."""
         return (self.seed + index) % 2**32
 
-    def params_for(self, target: Target) -> dict[str, Any]:
-        """The request's parameters on one target: defaults < client < forced, with the size that they make."""
-        params = {**target.defaults, **self.params, **target.params}
-        if (size := size_for(self, target)) is not None:
-            params["width"], params["height"] = size
-        return params
 
-    def ignored_on(self, target: Target) -> frozenset[str]:
-        """What the client set and ``target`` can't honour, or is forced to do otherwise."""
-        known, params = target.model.parameters, self.params_for(target)
-        ignored = {name for name, value in self.params.items() if name not in known or params[name] != value}
-        if self.aspect_ratio is not None:
-            rounding = target.model.size_multiple * (1 + self.aspect_ratio)
-            is_off = abs(params["width"] - params["height"] * self.aspect_ratio) > rounding
+class Placement(msgspec.Struct, frozen=True, eq=False):
+    """A job on one target: the parameters that it has there, and what follows from them."""
+
+    job: Job
+    target: Target
+    params: dict[str, Any]
+    """Defaults < client < forced, with the size that they make."""
+    size: tuple[int, int]
+    """Width and height of one image; the model's own where nobody says anything, which may be unknown: 0."""
+
+    @property
+    def said(self) -> frozenset[str]:
+        """Names of what is set, by anybody; the core draws the seed."""
+        drawn = ("seed", "partial_images") if self.job.partial_images else ("seed",)
+        return frozenset((*self.params, *drawn))
+
+    @property
+    def seed(self) -> int:
+        """Of the first image."""
+        return int(self.params.get("seed", self.job.seed))
+
+    @property
+    def megapixels(self) -> float:
+        """Of one image."""
+        width, height = self.size
+        return width * height / 1e6
+
+    @property
+    def price(self) -> float:
+        """What the whole request costs, in US dollars."""
+        return self.target.price.of_request(self.job.n, self.megapixels)
+
+    @property
+    def ignored(self) -> frozenset[str]:
+        """What the client set and the target can't honour, or is forced to do otherwise."""
+        job, known, params = self.job, self.target.model.parameters, self.params
+        ignored = {name for name, value in job.params.items() if name not in known or params[name] != value}
+        if "parity" in ignored and self._keeps_parity(params["parity"]):
+            ignored.remove("parity")
+        if job.aspect_ratio is not None:
+            rounding = self.target.model.size_multiple * (1 + job.aspect_ratio)
+            is_off = abs(params["width"] - params["height"] * job.aspect_ratio) > rounding
             if is_off or not {"width", "height"} <= known.keys():
                 ignored.add("aspect_ratio")
         return frozenset(ignored)
 
-    def request_for(self, target: Target, provider_type: str) -> ImageRequest:
-        """What the adapter of ``target`` gets to see."""
-        params = self.params_for(target)
-        params.setdefault("prompt", self.prompt)
-        params.setdefault("seed", self.seed)
-        options = {
-            **self.preferences.options.get(provider_type, {}),
-            **self.preferences.options.get(target.provider, {}),
-        }
-        kept = {name: value for name, value in params.items() if name in REQUEST_FIELDS}
+    def _keeps_parity(self, wanted: Parity) -> bool:
+        """The core sees to it, as far as the model is one that can be compared."""
+        is_asked = self.job.params["parity"] == wanted
+        return is_asked and (self.target.model.parity is not None or wanted is Parity.OFF)
+
+    def request(self, provider_type: str) -> ImageRequest:
+        """What the adapter gets to see."""
+        job, options = self.job, self.job.preferences.options
+        params = {"prompt": job.prompt, "seed": job.seed, **self.params}
         return ImageRequest(
-            **kept, model=target.model.id, n=self.n, partial_images=self.partial_images, options=options
+            **{name: value for name, value in params.items() if name in REQUEST_FIELDS},
+            model=self.target.model.id,
+            n=job.n,
+            partial_images=job.partial_images,
+            options={**options.get(provider_type, {}), **options.get(self.target.provider, {})},
         )
 
 
@@ -175,63 +201,6 @@ def operation_of(job: Job) -> Operation:
     if job.params.get("mask") is not None:
         return Operation.INPAINT
     return Operation.EDIT if job.params.get("images") else Operation.GENERATE
-
-
-def size_for(job: Job, target: Target) -> tuple[int, int] | None:
-    """The size of the job's pictures on ``target``, or ``None`` if nobody says anything about it.
-
-    Forced sides come first, then the client's size, then its ratio, then the defaults. A ratio keeps the area
-    of the default size, or of the model's native one; a side that nobody gives follows from the ratio.
-    """
-    model = target.model
-    ratio = job.aspect_ratio or _native_ratio(model)
-    if "width" in job.params or "height" in job.params:
-        width, height = _sides(job.params)
-    elif job.aspect_ratio is not None:
-        width, height = None, None
-    else:
-        width, height = _sides(target.defaults)
-    forced = _sides(target.params)
-    width, height = forced[0] or width, forced[1] or height
-    if width or height:
-        width = width or _fit((height or 0) * ratio, "width", model)
-        return width, height or _fit(width / ratio, "height", model)
-    return None if job.aspect_ratio is None else _shaped(ratio, target)
-
-
-def _sides(params: Mapping[str, Any]) -> tuple[int | None, int | None]:
-    return params.get("width"), params.get("height")
-
-
-def _native_ratio(model: Model) -> float:
-    # An adapter that knows no size may well report zeros; that should not end the planning of every job.
-    return model.width / model.height if model.width > 0 < model.height else 1.0
-
-
-def _shaped(ratio: float, target: Target) -> tuple[int, int]:
-    """A size in the given ratio, grown or shrunk into the ranges that the model declares."""
-    model = target.model
-    usual, native = _sides(target.defaults), _native_ratio(model)
-    wide = usual[0] or (usual[1] or model.height or 1) * native
-    height = (wide * (usual[1] or wide / native) / ratio) ** 0.5
-    width = height * ratio
-    (least_wide, most_wide), (least_high, most_high) = _range("width", model), _range("height", model)
-    scale = min(max(1, least_wide / width, least_high / height), most_wide / width, most_high / height)
-    return _fit(width * scale, "width", model), _fit(height * scale, "height", model)
-
-
-def _fit(pixels: float, name: str, model: Model) -> int:
-    """The nearest multiple that the model likes, within the range that it declares for that side."""
-    least, most = _range(name, model)
-    step = model.size_multiple
-    return max(1, min(max(round(pixels / step), math.ceil(least / step)), int(most // step))) * step
-
-
-def _range(name: str, model: Model) -> tuple[float, float]:
-    descriptor = model.parameters.get(name)
-    if descriptor is None:
-        return 1, LONGEST_SIDE
-    return descriptor.min or 1, descriptor.max or LONGEST_SIDE
 
 
 class Attempt(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -250,14 +219,15 @@ class Attempt(msgspec.Struct, frozen=True, omit_defaults=True):
     """Which images it was about, where a request was spread over several providers."""
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True):
     """What a job brought: its pictures and how they came about. Times are in milliseconds."""
 
     job: Job
     model: str
     target: Target
     images: tuple[Image, ...]
+    seed: int
+    """Of the first image, as the provider was asked for it."""
     applied: dict[str, Any]
     ignored: frozenset[str]
     attempts: tuple[Attempt, ...]
@@ -269,11 +239,16 @@ class Outcome:
     """In attempts that failed."""
     cost: float = 0.0
     """US dollars, by the prices of the configuration."""
+    verdict: Verdict = UNPROVEN
+    """Whether other backends would draw the same pictures."""
+    notes: tuple[str, ...] = ()
+    """What the provider has to say about them."""
 
-    def seed_of(self, index: int) -> int:
-        """The seed of image ``index`` (from 0)."""
-        seed = self.job.params_for(self.target).get("seed", self.job.seed)
-        return int((seed + index) % 2**32)
+    def seed_of(self, index: int) -> int | None:
+        """The seed of image ``index`` (from 0); ``None`` where the provider goes by none, and it would promise much."""
+        if "seed" in self.ignored or "seed" not in self.target.model.parameters:
+            return None
+        return (self.seed + index) % 2**32
 
     @property
     def overhead_ms(self) -> float:

@@ -15,8 +15,8 @@ _JPEG_TEXT = (0xE1, 0xED, 0xFE)
 """APP1 (EXIF, XMP), APP13 (IPTC) and comments."""
 _WEBP_TEXT_FLAGS = 0b1100
 """EXIF and XMP, in the first byte of VP8X."""
-_HEAD = 65536
-"""Bytes that are looked at to tell whether there are texts."""
+_HEADS = (1024, 65536)
+"""Bytes that are looked at to tell whether there are texts: nearly always the first of them are enough."""
 
 
 async def without_texts(image: Image) -> Image:
@@ -38,15 +38,20 @@ def has_texts(image: Image) -> bool:
     ``True`` also where that is too little to tell. Text chunks behind the pixels of a PNG aren't seen: the format
     allows them, but no backend writes them there. What is neither PNG, JPEG nor WebP has none.
     """
-    head = image.head(_HEAD)
-    try:
-        if head.startswith(_PNG):
-            return _png_has_texts(head)
-        if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
-            return head[12:16] == b"VP8X" and bool(head[20] & _WEBP_TEXT_FLAGS)
-        return head.startswith(b"\xff\xd8") and _jpeg_has_texts(head)
-    except (struct.error, IndexError):  # it goes on behind the head
-        return True
+    for size in _HEADS:
+        try:
+            return _shows_texts(image.head(size))
+        except (struct.error, IndexError):  # it goes on behind the head
+            continue
+    return True
+
+
+def _shows_texts(head: bytes) -> bool:
+    if head.startswith(_PNG):
+        return _png_has_texts(head)
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return head[12:16] == b"VP8X" and bool(head[20] & _WEBP_TEXT_FLAGS)
+    return head.startswith(b"\xff\xd8") and _jpeg_has_texts(head)
 
 
 def _png_has_texts(head: bytes) -> bool:
@@ -76,7 +81,8 @@ def stripped(data: bytes) -> bytes:
     """The same picture without its texts; what can't be read as PNG, JPEG or WebP comes back as it is."""
     try:
         if data.startswith(_PNG):
-            return b"".join(_png(data))
+            pieces = [*_png(data)]
+            return data if len(pieces) == 1 else b"".join(pieces)
         if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
             return _webp(data)
         if data.startswith(b"\xff\xd8"):

@@ -6,20 +6,24 @@ value of a label is a series that Prometheus keeps. ``docs/metrics.md`` lists th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from functools import cache
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from functools import partial
+from itertools import accumulate
 from typing import get_args
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
 
 from imagerouter.clock import now
 from imagerouter.errors import ImageRouterError
 from imagerouter.fleet.breaker import State
 from imagerouter.fleet.fleet import Fleet
 from imagerouter.jobs import Outcome, Target
-from imagerouter.routing.planning import Refusal
+from imagerouter.routing.refusals import Refusal
 from imagerouter.scheduling.costs import USUAL_WORK
 from imagerouter.scheduling.scheduler import Scheduler
 
@@ -33,6 +37,50 @@ UNKNOWN = "unknown"
 """The model of a request that named none that there is."""
 
 
+class Counter(Collector):
+    """prometheus_client's own takes locks and several calls to count; here all that counts is on one event loop."""
+
+    def __init__(self, registry: CollectorRegistry, name: str, meaning: str, *labels: str) -> None:
+        self._name, self._meaning, self._labels = f"imagerouter_{name}", meaning, labels
+        self._series: defaultdict[tuple[str, ...], float] = defaultdict(float)
+        registry.register(self)
+
+    def add(self, *labels: str, by: float = 1.0) -> None:
+        self._series[labels] += by
+
+    def collect(self) -> Iterator[Metric]:
+        family = CounterMetricFamily(self._name, self._meaning, labels=self._labels)
+        for labels, value in self._series.items():
+            family.add_metric(labels, value)
+        yield family
+
+
+class Histogram(Collector):
+    """Of seconds; see `Counter`."""
+
+    def __init__(
+        self, registry: CollectorRegistry, name: str, meaning: str, *labels: str, buckets: tuple[float, ...] = LONG
+    ) -> None:
+        self._name, self._meaning, self._labels = f"imagerouter_{name}_seconds", meaning, labels
+        self._buckets = buckets
+        self._series: defaultdict[tuple[str, ...], list[float]] = defaultdict(lambda: [0.0] * (len(buckets) + 2))
+        if not labels:
+            self._series[()]  # there from the start
+        registry.register(self)
+
+    def observe(self, seconds: float, *labels: str) -> None:
+        series = self._series[labels]
+        series[bisect_left(self._buckets, seconds)] += 1
+        series[-1] += seconds
+
+    def collect(self) -> Iterator[Metric]:
+        family = HistogramMetricFamily(self._name, self._meaning, labels=self._labels)
+        ends = [*map(floatToGoString, self._buckets), "+Inf"]
+        for labels, (*counts, total) in self._series.items():
+            family.add_metric(labels, list(zip(ends, accumulate(counts), strict=True)), total)
+        yield family
+
+
 class Metrics:
     """The counters of one `Engine`, in a registry of its own: a process may hold several engines."""
 
@@ -40,27 +88,18 @@ class Metrics:
         self.registry = CollectorRegistry()
         self._fleet = fleet
         self._drawn: dict[str, Target] = {}
-        self._requests = self._counter("requests", "Requests that ended", "model", "provider", "code")
-        self._images = self._counter("images", "Images that were drawn", "model", "provider")
-        self._attempts = self._counter("attempts", "Tries of a request on a provider", "provider", "code", "cold")
-        self._lost = self._counter("failed_attempts_seconds", "Time of tries that failed", "provider")
-        self._refusals = self._counter("refusals", "Targets that couldn't serve a request", "kind")
-        self._queue = self._histogram("queue_seconds", "Waiting for the provider")
-        self._load = self._histogram("load_seconds", "Loading, where something was loaded")
-        self._render = self._histogram("render_seconds", "Rendering all images of a request")
-        self._overhead = Histogram(
-            "imagerouter_overhead_seconds", "What imagerouter itself took", registry=self.registry, buckets=SHORT
-        )
+        count, time = partial(Counter, self.registry), partial(Histogram, self.registry)
+        self._requests = count("requests", "Requests that ended", "model", "provider", "code")
+        self._images = count("images", "Images that were drawn", "model", "provider")
+        self._attempts = count("attempts", "Tries of a request on a provider", "provider", "code", "cold")
+        self._lost = count("failed_attempts_seconds", "Time of tries that failed", "provider")
+        self._refusals = count("refusals", "Targets that couldn't serve a request", "kind")
+        self._queue = time("queue", "Waiting for the provider", "provider")
+        self._load = time("load", "Loading, where something was loaded", "provider")
+        self._render = time("render", "Rendering all images of a request", "provider")
+        self._overhead = time("overhead", "What imagerouter itself took", buckets=SHORT)
         self.registry.register(_Live(scheduler, fleet, self._drawn))
         ProcessCollector(registry=self.registry)
-
-    def _counter(self, name: str, meaning: str, *labels: str) -> Callable[..., Counter]:
-        # Looking a series up takes longer than counting.
-        return cache(Counter(f"imagerouter_{name}", meaning, labels, registry=self.registry).labels)
-
-    def _histogram(self, name: str, meaning: str) -> Callable[..., Histogram]:
-        family = Histogram(f"imagerouter_{name}", meaning, ["provider"], registry=self.registry, buckets=LONG)
-        return cache(family.labels)
 
     def attempted(self, target: Target, code: str | None, seconds: float, cold: bool) -> None:
         """Count one try on ``target``.
@@ -68,23 +107,23 @@ class Metrics:
         :param code: of the error that it ended with; ``None`` if it drew.
         :param cold: whether the model had to be loaded there, as far as was known before.
         """
-        self._attempts(target.provider, code or "ok", "yes" if cold else "no").inc()
+        self._attempts.add(target.provider, code or "ok", "yes" if cold else "no")
         if code is None:
             self._drawn.setdefault(target.name, target)
         else:
-            self._lost(target.provider).inc(seconds)
+            self._lost.add(target.provider, by=seconds)
 
     def done(self, outcome: Outcome) -> None:
         """Count a request that got its pictures."""
         provider = outcome.target.provider
-        self._requests(outcome.model, provider, "ok").inc()
+        self._requests.add(outcome.model, provider, "ok")
         for attempt in outcome.attempts:
             if attempt.ok:
-                self._images(outcome.model, attempt.provider).inc(len(attempt.images or outcome.images))
-        self._queue(provider).observe(outcome.queue_ms / 1000)
+                self._images.add(outcome.model, attempt.provider, by=len(attempt.images or outcome.images))
+        self._queue.observe(outcome.queue_ms / 1000, provider)
         if outcome.load_ms:
-            self._load(provider).observe(outcome.load_ms / 1000)
-        self._render(provider).observe(outcome.render_ms / 1000)
+            self._load.observe(outcome.load_ms / 1000, provider)
+        self._render.observe(outcome.render_ms / 1000, provider)
         self._overhead.observe(outcome.overhead_ms / 1000)
 
     def failed(self, error: ImageRouterError, model: str | None) -> None:
@@ -95,12 +134,12 @@ class Metrics:
         name, _ = self._fleet.catalogue.variant(model)
         known = self._fleet.catalogue.resolve(name)
         provider = error.attempts[-1].provider if error.attempts else NOBODY
-        self._requests(known.name if known else UNKNOWN, provider, error.code or error.type).inc()
+        self._requests.add(known.name if known else UNKNOWN, provider, error.code or error.type)
 
     def refused(self, refusals: Iterable[Refusal]) -> None:
         """Count the targets that planning left out for one request."""
         for refusal in refusals:
-            self._refusals(refusal.kind).inc()
+            self._refusals.add(refusal.kind)
 
 
 class _Live(Collector):

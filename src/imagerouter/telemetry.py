@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
 
 if TYPE_CHECKING:
     from imagerouter.config import Server
 
 LogLevel = Literal["debug", "info", "warning", "error"]
+
+_encoder = msgspec.json.Encoder(enc_hook=str)
 
 
 def configure(server: Server) -> None:
@@ -18,19 +24,28 @@ def configure(server: Server) -> None:
 
     has_terminal = sys.stderr.isatty()
     console = server.log_format == "console" or (server.log_format == "auto" and has_terminal)
-    renderers: list[Any] = (
-        # The default shows the local variables: keys and pictures among them, and drawing them holds up the server.
-        [structlog.dev.ConsoleRenderer(colors=has_terminal, exception_formatter=structlog.dev.plain_traceback)]
-        if console
-        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
-    )
-    structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
+    processors: list[Any] = [structlog.contextvars.merge_contextvars]
+    if console:
+        processors += [
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            *renderers,
-        ],
+            # The default shows the local variables: keys and pictures among them, and drawing them holds up the server.
+            structlog.dev.ConsoleRenderer(colors=has_terminal, exception_formatter=structlog.dev.plain_traceback),
+        ]
+    else:
+        processors += [structlog.processors.ExceptionRenderer(), _as_json]
+    logger = structlog.PrintLogger(sys.stderr)
+    structlog.configure(
+        processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[server.log_level.upper()]),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=lambda *_: logger,
     )
+
+
+def _as_json(_: Any, level: str, event: dict[str, Any]) -> str:
+    """A line for machines, in one step: with structlog's own three a line takes twice as long."""
+    event["level"], event["timestamp"] = level, datetime.now(UTC)
+    try:
+        return _encoder.encode(event).decode()
+    except (ValueError, TypeError, OverflowError):  # halves of characters, numbers of more than 64 bits
+        return json.dumps(msgspec.to_builtins(event, enc_hook=str))

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imagerouter.auth import ADMIN, identify, require_admin
+from imagerouter.auth import ADMIN, Keyring
 from imagerouter.config import Config
 from imagerouter.config.loader import load_text
 from imagerouter.errors import AuthenticationError, ConfigError, PermissionDeniedError
@@ -33,7 +33,7 @@ def bearer(secret: str) -> dict[str, str]:
     ],
 )
 def test_a_key_may_come_as_bearer_or_as_x_api_key(headers: dict[str, str]) -> None:
-    origin = identify(CONFIG, headers)
+    origin = Keyring(CONFIG).origin(headers)
     assert (origin.key, origin.priority) == ("alice", 2)
 
 
@@ -41,53 +41,53 @@ def test_a_key_may_come_as_bearer_or_as_x_api_key(headers: dict[str, str]) -> No
 @pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
 def test_with_http_basic_it_is_the_password_or_the_user(credentials: str, encoding: str) -> None:
     sent = b64encode(credentials.encode(encoding)).decode()
-    assert identify(CONFIG, {"authorization": f"Basic {sent}"}).key == "alice"
+    assert Keyring(CONFIG).origin({"authorization": f"Basic {sent}"}).key == "alice"
 
 
 def test_the_admin_key_is_a_key_too() -> None:
-    assert (identify(CONFIG, bearer(ROOT)).key, identify(CONFIG, bearer(ROOT)).priority) == (ADMIN, 0)
+    assert (Keyring(CONFIG).origin(bearer(ROOT)).key, Keyring(CONFIG).origin(bearer(ROOT)).priority) == (ADMIN, 0)
 
 
 def test_no_key_and_a_wrong_key_are_told_apart() -> None:
     with pytest.raises(AuthenticationError, match=r"No API key provided. Send one as `authorization: Bearer KEY`"):
-        identify(CONFIG, {"user-agent": "curl"})
+        Keyring(CONFIG).origin({"user-agent": "curl"})
     for headers in (bearer(ALICE[:-1]), bearer(ALICE + "x"), {"x-api-key": "café"}, {**bearer("x"), "x-api-key": BOB}):
         with pytest.raises(AuthenticationError, match="Incorrect API key provided"):
-            identify(CONFIG, headers)
+            Keyring(CONFIG).origin(headers)
 
 
 def test_without_keys_everybody_comes_in_whatever_they_send() -> None:
     for config in (Config(), Config.model_validate({"server": {"admin_key": ROOT}})):
         for headers in ({}, bearer("any"), bearer(ROOT)):
-            origin = identify(config, headers)
+            origin = Keyring(config).origin(headers)
             assert (origin.key, origin.priority) == (None, 0)
 
 
 def test_headers_are_kept_but_for_those_that_hold_secrets() -> None:
     headers = {**bearer(ALICE), "x-api-key": ALICE, "cookie": "session=1", "x-team": "red"}
-    assert identify(CONFIG, headers).headers == {"x-team": "red"}
-    assert identify(Config(), headers).headers == {"x-team": "red"}
+    assert Keyring(CONFIG).origin(headers).headers == {"x-team": "red"}
+    assert Keyring(Config()).origin(headers).headers == {"x-team": "red"}
 
 
 def test_only_the_admin_key_opens_what_needs_it() -> None:
-    require_admin(CONFIG, bearer(ROOT))
+    Keyring(CONFIG).require_admin(bearer(ROOT))
     with pytest.raises(PermissionDeniedError, match="not the API key `alice`"):
-        require_admin(CONFIG, bearer(ALICE))
+        Keyring(CONFIG).require_admin(bearer(ALICE))
     for headers in ({}, bearer("wrong-secret")):
         with pytest.raises(AuthenticationError):
-            require_admin(CONFIG, headers)
+            Keyring(CONFIG).require_admin(headers)
     with pytest.raises(PermissionDeniedError, match=r"set `server.admin_key`"):
-        require_admin(Config(), bearer(ROOT))
+        Keyring(Config()).require_admin(bearer(ROOT))
 
 
 @given(secrets=st.lists(SENDABLE, min_size=1, max_size=5, unique=True), sent=SENDABLE, data=st.data())
 def test_a_secret_opens_for_its_own_key_and_nothing_else_does(secrets: list[str], sent: str, data: Any) -> None:
     config = Config.model_validate({"keys": {f"k{index}": {"secret": text} for index, text in enumerate(secrets)}})
     index = data.draw(st.sampled_from(range(len(secrets))))
-    assert identify(config, bearer(secrets[index])).key == f"k{index}"
+    assert Keyring(config).origin(bearer(secrets[index])).key == f"k{index}"
     if sent not in secrets:
         with pytest.raises(AuthenticationError) as caught:
-            identify(config, bearer(sent))
+            Keyring(config).origin(bearer(sent))
         assert sent not in caught.value.message
 
 
@@ -114,6 +114,6 @@ def test_a_configuration_that_mixes_its_secrets_up_is_refused_without_telling_th
 
 
 def test_no_secret_is_in_a_repr() -> None:
-    origin = identify(CONFIG, {**bearer(ALICE), "x-api-key": BOB})
+    origin = Keyring(CONFIG).origin({**bearer(ALICE), "x-api-key": BOB})
     for shown in (repr(CONFIG), str(CONFIG.keys), repr(CONFIG.server), repr(origin)):
         assert not any(secret in shown for secret in (ALICE, BOB, ROOT))

@@ -271,8 +271,8 @@ SDXL = Target("one", Model(id="sdxl", width=1000, height=1000, parameters={"step
     ],
 )
 def test_work_is_steps_times_megapixels_of_all_images(wanted: Job, work: float) -> None:
-    assert work_of(wanted, SDXL) == pytest.approx(work)
+    assert work_of(wanted.on(SDXL)) == pytest.approx(work)
 
 
 def test_a_target_that_tells_nothing_still_has_work() -> None:
-    assert work_of(job(), Target("one", Model(id="x"))) > 0
+    assert work_of(job().on(Target("one", Model(id="x")))) > 0

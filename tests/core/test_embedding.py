@@ -12,7 +12,7 @@ from PIL import ExifTags
 from PIL import Image as Pillow
 from PIL.PngImagePlugin import PngInfo
 
-from imagerouter import Image, Model
+from imagerouter import Image, Model, between
 from imagerouter.embedding import FIELDS, embedded, exif_of, read, request_of
 from imagerouter.jobs import Job, Outcome, Target
 from imagerouter.metadata import has_texts, stripped
@@ -189,11 +189,13 @@ def test_nothing_is_written_into_what_is_no_picture(data: bytes) -> None:
 
 
 def outcome(params: dict[str, Any], **more: Any) -> Outcome:
+    native = Model(id="native.safetensors", width=512, height=512, parameters={"seed": between(0, 2**32 - 1)})
     facts: dict[str, Any] = {
         "job": Job(prompt="a lighthouse", params=params, n=3, seed=params.get("seed", 11)),
         "model": "lighthouses",
-        "target": Target("desk", Model(id="native.safetensors", width=512, height=512), defaults={"steps": 9}),
+        "target": Target("desk", native, defaults={"steps": 9}),
         "images": (),
+        "seed": params.get("seed", 11),
         "applied": {},
         "ignored": frozenset(),
         "attempts": (),
@@ -237,6 +239,7 @@ def test_input_pictures_are_not_in_it_but_that_there_were_some_is() -> None:
         "operation": "inpaint",
     }
     assert request_of(outcome({"images": (picture,)}), 0)["operation"] == "edit"
+    assert "seed" not in request_of(outcome({}, ignored=frozenset({"seed"})), 0)
 
 
 @pytest.mark.parametrize("said", [{}, {"width": 512, "height": 384}])

@@ -84,7 +84,7 @@ HOUR = 3600.0
 async def test_a_busy_provider_is_waited_for_and_so_are_the_jobs_in_front() -> None:
     made = scheduler(one=HOUR)
     made.observe("one", RESIDENT)
-    async with made.lease([target("one")]):
+    with await made.lease([target("one")]):
         assert (await seconds_of(made))[0] == pytest.approx(HOUR, rel=0.01)
         waiting = [asyncio.create_task(_run(made, target("one"))) for _ in range(3)]
         while made.waiting < 3:
@@ -99,7 +99,7 @@ async def test_jobs_that_could_go_elsewhere_too_count_for_their_share() -> None:
     made = scheduler(one=HOUR, two=HOUR)
     for name in ("one", "two"):
         made.observe(name, RESIDENT)
-    async with made.lease([target("one")]), made.lease([target("two")]):
+    with await made.lease([target("one")]), await made.lease([target("two")]):
         waiting = [asyncio.create_task(_run(made, target("one"), target("two"))) for _ in range(4)]
         while made.waiting < 4:
             await asyncio.sleep(0)
@@ -108,7 +108,7 @@ async def test_jobs_that_could_go_elsewhere_too_count_for_their_share() -> None:
 
 
 async def _run(made: Scheduler, *candidates: Target) -> None:
-    async with made.lease(candidates):
+    with await made.lease(candidates):
         await asyncio.sleep(0)
 
 
@@ -142,7 +142,7 @@ async def test_a_provider_that_is_busy_or_unknown_comes_last_or_not_at_all() -> 
     made = scheduler(one=1.0, two=3.0)
     for name in ("one", "two"):
         made.observe(name, RESIDENT)
-    async with made.lease([target("one")]):
+    with await made.lease([target("one")]):
         assert [each.provider for each in made.preview(targets("one", "two", "gone"), 1.0, {})] == ["two", "one"]
     assert made.preview(targets("gone"), 1.0, {}) == []
 
@@ -183,7 +183,7 @@ async def test_what_the_preview_names_first_is_what_a_job_gets_that_finds_room(
     ranks = dict(zip(NAMES, places, strict=True)) if ordered else {}
     loop = asyncio.get_running_loop()
     waiter = Waiter(1, {t.provider: t for t in targets(*NAMES)}, loop.create_future(), loop.time(), 1.0, ranks)
-    group = Group(waiter)
+    group = Group(waiter.candidates)
     group.add(waiter)
     choice = choose(made.slots, [group], made.costs, Rule(16, 500), loop.time())
     order = [each.provider for each in made.preview(targets(*NAMES), 1.0, ranks)]
@@ -262,7 +262,7 @@ async def test_nothing_is_spread_while_others_wait() -> None:
     for name in NAMES:
         made.observe(name, RESIDENT)
     assert len(made.spread(targets(*NAMES), 1.0, 6)) == 3
-    async with made.lease([target("one")]):
+    with await made.lease([target("one")]):
         assert len(made.spread(targets(*NAMES), 1.0, 6)) == 2
         waiting = asyncio.create_task(_run(made, target("one")))
         while not made.waiting:

@@ -11,7 +11,7 @@ from imagerouter.engine import Engine
 from imagerouter.errors import InvalidRequestError, NoProviderError
 from imagerouter.jobs import Attempt, Job, Outcome, Target
 from imagerouter.provider import Model
-from imagerouter.routing.planning import Kind
+from imagerouter.routing.refusals import Kind
 from imagerouter.types import Image
 
 DOCS = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text(encoding="utf-8")
@@ -27,7 +27,8 @@ def engine():
 def outcome(*attempts, images, **times):
     seconds = {"queue_ms": 0.0, "load_ms": 0.0, "render_ms": 0.0, "total_ms": 0.0} | times
     pictures = (Image(data=b""),) * images
-    return Outcome(Job("a fox"), "sdxl", DESK, pictures, applied={}, ignored=frozenset(), attempts=attempts, **seconds)
+    told = {"seed": 7, "applied": {}, "ignored": frozenset(), "attempts": attempts}
+    return Outcome(Job("a fox"), "sdxl", DESK, pictures, **told, **seconds)
 
 
 async def test_images_of_a_request_that_was_spread_count_for_the_provider_that_drew_each(engine):

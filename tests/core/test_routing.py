@@ -14,8 +14,9 @@ from imagerouter.parameters import OBJECT, STRING, between, one_of
 from imagerouter.provider import Model
 from imagerouter.routing import planning as routing
 from imagerouter.routing.catalogue import PublicModel
-from imagerouter.routing.planning import Plan, Refusal, Snapshot, World
+from imagerouter.routing.planning import Plan, World
 from imagerouter.routing.prices import Price
+from imagerouter.routing.refusals import Refusal, Snapshot
 from imagerouter.routing.rules import Rule, When
 from imagerouter.testing import make_image
 from imagerouter.types import Hires, Operation
@@ -147,8 +148,8 @@ def test_a_provider_that_was_not_chosen_does_not_hide_the_clients_mistake() -> N
 
 def test_what_a_target_is_forced_to_do_is_refused_only_when_the_client_is_strict() -> None:
     forced = Target("desk", Model(id="m", parameters=PARAMETERS), params={"steps": 3})
-    assert job(steps=9).ignored_on(forced) == {"steps"}
-    assert job(steps=3).ignored_on(forced) == set()
+    assert job(steps=9).on(forced).ignored == {"steps"}
+    assert job(steps=3).on(forced).ignored == set()
     assert plan(job(steps=9), [forced], {"desk": READY}).candidates
     error = plan(job(steps=9, strict=True), [forced], {"desk": READY}).error("m")
     assert (type(error), error.param) == (UnknownParameterError, "steps")
@@ -273,8 +274,8 @@ def test_where_one_provider_denies_and_another_is_down_coming_again_may_help() -
 def test_what_a_rule_sets_wins_over_the_client_and_is_told_as_ignored() -> None:
     asked = job(steps=40, sampler="euler")
     (candidate,) = ruled(Rule(set={"steps": 12}), made=asked, snapshots={"desk": READY}).candidates
-    assert asked.params_for(candidate)["steps"] == 12
-    assert asked.ignored_on(candidate) == {"steps"}
+    assert asked.on(candidate).params["steps"] == 12
+    assert asked.on(candidate).ignored == {"steps"}
 
 
 def test_a_strict_client_is_refused_what_a_rule_would_change() -> None:

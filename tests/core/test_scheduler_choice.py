@@ -36,7 +36,7 @@ def group(model: str, jobs: int, *providers: str, waited: float = 1.0, first: in
     made = None
     for number in range(first, first + jobs):
         waiter = Waiter(number, targets, future, arrived=NOW - waited, weight=weight_of(priority))
-        made = made or Group(waiter)
+        made = made or Group(waiter.candidates)
         made.add(waiter)
     assert made is not None
     return made
@@ -169,7 +169,7 @@ async def test_every_job_runs_once_whatever_waits_for_what(slots: dict[str, Any]
         model, providers, ordered, owner, priority, work = job
         candidates = [Target(name, Model(id=model)) for name in providers]
         ranks = {name: place for place, name in enumerate(providers)} if ordered else {}
-        async with made.lease(candidates, work=work, ranks=ranks, owner=owner, priority=priority) as lease:
+        with await made.lease(candidates, work=work, ranks=ranks, owner=owner, priority=priority) as lease:
             assert lease.target in candidates
             assert made.slots[lease.target.provider].running <= made.slots[lease.target.provider].capacity
             await asyncio.sleep(0)

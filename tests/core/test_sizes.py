@@ -6,11 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imagerouter.jobs import Job, Target, size_for
+from imagerouter.jobs import Job, Target
 from imagerouter.parameters import between
 from imagerouter.provider import Model
 from imagerouter.routing.catalogue import PublicModel
-from imagerouter.routing.planning import Snapshot, World, plan
+from imagerouter.routing.planning import World, plan
+from imagerouter.routing.refusals import Snapshot
+from imagerouter.sizing import size_for
 
 SIDES = {"width": between(64, 2048), "height": between(64, 2048)}
 
@@ -69,12 +71,12 @@ def test_a_size_made_from_a_ratio_is_always_one_that_the_model_declares(
 
 def test_a_ratio_without_effect_is_listed() -> None:
     wide = Job(prompt="x", aspect_ratio=2.0)
-    assert wide.ignored_on(Target("desk", Model(id="m", parameters=SIDES))) == set()
-    assert wide.ignored_on(Target("desk", Model(id="m"))) == {"aspect_ratio"}
+    assert wide.on(Target("desk", Model(id="m", parameters=SIDES))).ignored == set()
+    assert wide.on(Target("desk", Model(id="m"))).ignored == {"aspect_ratio"}
     forced = Target("desk", Model(id="m", parameters=SIDES), params={"width": 64, "height": 64})
-    assert wide.ignored_on(forced) == {"aspect_ratio"}
+    assert wide.on(forced).ignored == {"aspect_ratio"}
     square = Target("desk", Model(id="m", parameters={"width": between(512, 512), "height": between(512, 512)}))
-    assert wide.ignored_on(square) == {"aspect_ratio"}
+    assert wide.on(square).ignored == {"aspect_ratio"}
     world = World({"desk": Snapshot("t", ready=True)})
     strict = plan(Job(prompt="x", aspect_ratio=2.0, strict=True), PublicModel("m", (square,)), world)
     assert strict.error("m").param == "aspect_ratio"
@@ -86,4 +88,4 @@ def test_rounding_to_the_multiples_of_a_model_is_no_reason_to_call_a_ratio_ignor
 ) -> None:
     free = {"width": between(8, 16384), "height": between(8, 16384)}
     model = Model(id="m", width=side, height=side, size_multiple=multiple, parameters=free)
-    assert not Job(prompt="x", aspect_ratio=ratio).ignored_on(Target("desk", model))
+    assert not Job(prompt="x", aspect_ratio=ratio).on(Target("desk", model)).ignored

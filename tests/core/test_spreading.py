@@ -24,7 +24,7 @@ def nobody(provider: str | None, progress: Progress) -> None:
 def outcome(job: Job, seconds: float = 1.0, **fields: Any) -> Outcome:
     """What a part came to: its images are as wide as their seeds say, so that they can be told apart."""
     pictures = tuple(make_image(1 + (job.seed + index) % 2**32 % 64, 1) for index in range(job.n))
-    told = {"applied": {"seed": job.seed}, "ignored": frozenset(), "attempts": ()} | fields
+    told = {"seed": job.seed, "applied": {"seed": job.seed}, "ignored": frozenset(), "attempts": ()} | fields
     return Outcome(
         job=job, model="m", target=TARGET, images=pictures, total_ms=seconds * 1000, queue_ms=seconds, load_ms=seconds,
         render_ms=seconds, **told,
@@ -40,7 +40,7 @@ async def test_the_parts_are_all_images_once_each_with_the_seed_that_it_has_in_t
     assert [part.job.n for part in parts] == counts
     assert [index for part in parts for index in part.images] == list(range(whole.n))
     for part in parts:
-        request = part.job.request_for(TARGET, "fake")
+        request = part.job.on(TARGET).request("fake")
         assert [request.seed_of(i) for i in range(request.n)] == [(seed + i) % 2**32 for i in part.images]
         assert request.steps == 3
         assert (part.job.id, part.job.prompt) == (whole.id, "x")

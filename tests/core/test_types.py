@@ -1,4 +1,5 @@
 import base64
+import struct
 
 import pytest
 
@@ -16,9 +17,9 @@ class CountingBase64:
     def __init__(self):
         self.decoded, self.encoded = [], []
 
-    def b64decode(self, text):
+    def b64decode(self, text, validate=False):
         self.decoded.append(len(text))
-        return base64.b64decode(text)
+        return base64.b64decode(text, validate=validate)
 
     def b64encode(self, data):
         self.encoded.append(len(data))
@@ -118,3 +119,38 @@ def test_every_declarable_parameter_is_a_field_of_the_request():
 @pytest.mark.parametrize(("step", "steps", "fraction"), [(0, 0, 0), (1, 4, 0.25), (4, 4, 1), (9, 4, 1)])
 def test_progress_is_a_part_of_one(step, steps, fraction):
     assert Progress(step=step, steps=steps).fraction == fraction
+
+
+WHOLE = {
+    "png": b"\x89PNG\r\n\x1a\n" + b"pixels" * 9000 + b"\x00\x00\x00\x00IEND\xaeB`\x82",
+    "jpeg": b"\xff\xd8\xff" + b"pixels" * 9000 + b"\xff\xd9",
+    "webp": b"RIFF" + struct.pack("<I", 54_004) + b"WEBP" + b"pixels" * 9000,
+}
+
+
+@pytest.mark.parametrize("kind", WHOLE)
+def test_large_base64_is_proved_by_its_ends(kind, counting):
+    text = base64.b64encode(WHOLE[kind])
+    assert Image(b64=memoryview(text)).is_sound
+    assert max(counting.decoded) < len(text) / 4
+
+
+SPOILED = {
+    "cut short": lambda text: text[:-1],
+    "line breaks": lambda text: b"\n".join(text[start : start + 76] for start in range(0, len(text), 76)),
+    "escapes": lambda text: text.replace(b"/", b"\\/"),
+    "a character that is none at the end": lambda text: text[:-9] + b"!" + text[-8:],
+    "no base64 in the middle, and no end": lambda text: text[:40_000] + b"!" + text[40_001:-4],
+}
+
+
+@pytest.mark.parametrize("spoiled", SPOILED.values(), ids=SPOILED)
+@pytest.mark.parametrize("kind", WHOLE)
+def test_large_base64_that_is_spoiled_is_noticed(kind, spoiled):
+    text = spoiled(base64.b64encode(WHOLE[kind].replace(b"pixels", b"pi\xff\xffls")))
+    assert not Image(b64=text).is_sound
+
+
+@pytest.mark.parametrize("kind", WHOLE)
+def test_large_base64_with_another_end_is_decoded_as_a_whole(kind):
+    assert Image(b64=base64.b64encode(WHOLE[kind] + b"more")).is_sound

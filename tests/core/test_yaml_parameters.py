@@ -33,7 +33,7 @@ def test_the_values_are_canonical_wherever_they_stand(written: str, typed: dict[
     )
     entry = config.models["m"]
     assert config.defaults == entry.defaults == entry.targets[0].params == typed
-    request = Job(prompt="x").request_for(Target("desk", Model(id="m"), config.defaults), "fake")
+    request = Job(prompt="x").on(Target("desk", Model(id="m"), config.defaults)).request("fake")
     assert {name: getattr(request, name) for name in typed} == typed
 
 

@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any
 
-from imagerouter.provider import Model
+from imagerouter.provider import Extras, Model
 from imagerouter.testing.fake import FakeConfig, FakeProvider
 from imagerouter.types import Image, Images
 
@@ -54,6 +54,13 @@ class Defective(FakeProvider):
         if self.mode in unnamable:
             return [Model(id=unnamable[self.mode])]  # type: ignore[arg-type]
         return await super().models()
+
+    async def extras(self) -> Any:
+        if self.mode == "hangs at its extras":
+            await asyncio.Event().wait()
+        if self.mode == "has extras of no encoding":
+            return Extras(loras=("caf\udce9", "", None))  # type: ignore[arg-type]
+        return None if self.mode == "has no extras" else await super().extras()
 
     async def status(self) -> Any:
         return None if self.mode == "has no status" else await super().status()

@@ -50,6 +50,16 @@ async def test_a_provider_that_never_gets_ready_leaves_the_others_alone(start: A
     assert [model["id"] for model in (await running.http.get("/v1/models")).json()["data"]] == ["fake"]
 
 
+@pytest.mark.parametrize("mode", ["has no extras", "has extras of no encoding", "hangs at its extras"])
+async def test_a_provider_that_can_not_say_what_it_has_beside_models_draws(
+    start: Any, monkeypatch: Any, mode: str
+) -> None:
+    monkeypatch.setattr("imagerouter.fleet.watch.EXTRAS_SECONDS", 0.05)
+    running = await start(fleet(mode))
+    assert (await running.draw(provider={"only": ["bad"]})).status_code == 200
+    assert (await running.http.get("/sdapi/v1/loras")).json() == []
+
+
 async def test_a_provider_that_hangs_at_the_start_is_given_up(start: Any, monkeypatch: Any) -> None:
     monkeypatch.setattr("imagerouter.fleet.watch.START_SECONDS", 0.05)
     running = await start(fleet("hangs at the start"))

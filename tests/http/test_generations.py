@@ -221,9 +221,10 @@ async def test_the_request_may_bring_its_own_fallback_models(start: Any) -> None
     assert (await running.draw(model="x", models=["y"])).json()["imagerouter"]["model"] == "y"
 
 
-async def test_a_client_that_hangs_up_cancels_the_work(start: Any) -> None:
+@pytest.mark.parametrize("size", [10, 1_000_000], ids=["small", "large"])
+async def test_a_client_that_hangs_up_cancels_the_work_whatever_the_size_of_its_body(start: Any, size: int) -> None:
     running = await start("providers: {fake: {type: 'imagerouter.testing:FakeProvider', gated: true}}")
-    request = asyncio.create_task(running.draw())
+    request = asyncio.create_task(running.draw(metadata_of_mine="x" * size))
     await running.fake().held()
     request.cancel()
     await running.fake().until(lambda: bool(running.fake().cancelled))

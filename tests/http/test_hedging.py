@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from imagerouter.dispatching.dispatcher import Dispatcher
+from imagerouter.dispatching import dispatcher
 from imagerouter.errors import InvalidParameterError
 
 GATED = "{type: 'imagerouter.testing:FakeProvider', gated: true}"
@@ -19,7 +19,7 @@ def fleet(*names: str, **settings: str) -> str:
 @pytest.fixture
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every attempt takes longer than expected from the beginning."""
-    monkeypatch.setattr(Dispatcher, "_expected", lambda *_: 0.0)
+    monkeypatch.setattr(dispatcher, "_expected", lambda _: 0.0)
 
 
 @pytest.fixture

@@ -158,6 +158,16 @@ async def test_a_head_that_cant_be_read_is_told_so(running: Any, sent: bytes, st
     assert error["type"] == "invalid_request_error"
 
 
+async def test_requests_that_are_sent_at_once_are_answered_one_after_the_other(running: Any) -> None:
+    asked = (b"/v1/models", b""), (b"/health/l%69ve?x=1", b"connection: close\r\n")
+    reader, writer = await raw(running, b"".join(b"GET %b HTTP/1.1\r\nhost: x\r\n%b\r\n" % each for each in asked))
+    answers = (await reader.read()).split(b"HTTP/1.1 ")[1:]
+    writer.close()
+    assert [answer[:3] for answer in answers] == [b"200", b"200"]
+    assert [b"connection: close\r\n" in answer for answer in answers] == [False, True]
+    assert json.loads(answers[0].partition(b"\r\n\r\n")[2])["object"] == "list"
+
+
 @pytest.mark.parametrize("sent", [b"", b"GET /v1/models HTTP/1.1\r\nhost: x\r\n"], ids=["nothing", "half a head"])
 async def test_a_client_that_never_says_what_it_wants_is_hung_up_on(
     running: Any, monkeypatch: pytest.MonkeyPatch, sent: bytes

@@ -171,6 +171,15 @@ def test_a_prompt_in_any_language_or_length_draws_something(builtin: Any) -> Non
         assert draw(builtin, prompt, steps=2).data[0].b64_json
 
 
+def test_words_that_it_does_not_know_are_told_in_the_reply(builtin: Any) -> None:
+    answer = draw(builtin, "a scarlet sphere on a zebra", steps=2)
+    read, lost = answer.model_extra["imagerouter"]["notes"]
+    assert read.startswith("read ")
+    assert "`sphere` as `circle`" in read
+    assert lost == "left out words that this model doesn't know: `zebra`"
+    assert draw(builtin, steps=2).model_extra["imagerouter"]["notes"] == []
+
+
 def test_curl_works_as_in_the_readme(builtin: Any) -> None:
     body = json.dumps({"prompt": "a yellow star on a black background", "seed": 3, "steps": 4})
     command = [

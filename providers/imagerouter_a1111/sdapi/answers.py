@@ -13,8 +13,8 @@ from typing import Any
 import msgspec
 
 from imagerouter import Image, ProviderResponseError, extraction
+from imagerouter.http import Answer
 from imagerouter.names import slashed, stem
-from imagerouter_a1111.api import Answer
 from imagerouter_a1111.recipe import Checkpoint
 
 _FIRST, _FOLLOWING = re.compile(rb'"images"\s*:\s*\[\s*"'), re.compile(rb'"\s*,\s*"')
@@ -55,13 +55,13 @@ def read(answer: Answer, *, count: int, provider: str) -> Told:
     Raises `NoPictureError` if there is none and `ProviderResponseError` if there are fewer, or if it can't be read.
     """
     try:
-        body, pictures = extraction.read(answer.body, _Body, _FIRST, _FOLLOWING)
+        body, pictures = extraction.read(answer.content, _Body, _FIRST, _FOLLOWING)
     except msgspec.MsgspecError as error:
         raise ProviderResponseError(f"provider `{provider}` sent an answer that can't be understood") from error
     info = _info(body.info)
     first = info.get("index_of_first_image")
     start = first if isinstance(first, int) and first > 0 else 0
-    images = tuple(_image(text, provider) for text in pictures[start : start + count] if text)
+    images = tuple(_proven(image, provider) for image in pictures[start : start + count] if image.encoded)
     if not images:
         raise NoPictureError(f"provider `{provider}` returned no picture")
     if len(images) < count:
@@ -77,8 +77,7 @@ def _info(text: Any) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _image(text: bytes, provider: str) -> Image:
-    image = Image(b64=text.partition(b",")[2] if text.startswith(b"data:") else text)
+def _proven(image: Image, provider: str) -> Image:
     if not image.media_type.startswith("image/"):
         raise ProviderResponseError(f"provider `{provider}` returned something that is not a PNG, JPEG or WebP picture")
     return image

@@ -10,12 +10,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from imagerouter.names import slashed, stem
+from imagerouter_a1111 import parity
 from imagerouter_a1111.checkpoints import spellings
 from imagerouter_a1111.config import A1111Config
 from imagerouter_a1111.dialects import Dialect
 from imagerouter_a1111.prompts import with_loras
 from imagerouter_a1111.recipe import Checkpoint, Order, SecondPass, Stock
-from imagerouter_a1111.samplers import Samplers
 
 _OURS = frozenset(
     "distilled_cfg_scale force_task_id include_init_images init_images lora mask override_settings "
@@ -85,9 +85,10 @@ def _replaceable(order: Order, dialect: Dialect, config: A1111Config) -> dict[st
 def _drawing(order: Order, stock: Stock) -> dict[str, Any]:
     dialect = stock.dialect
     tagged = dialect.loras == "tags"
+    prompt, negative = parity.prompts(order, stock)
     body: dict[str, Any] = {
-        "prompt": with_loras(order.request.prompt, order.loras) if tagged else order.request.prompt,
-        "negative_prompt": order.request.negative_prompt or "",
+        "prompt": with_loras(prompt, order.loras) if tagged else prompt,
+        "negative_prompt": negative,
         "steps": order.steps,
         **_guidance(order, dialect),
         "width": order.size.canvas_width,
@@ -118,7 +119,7 @@ def _scheduler(order: Order, stock: Stock, *, as_field: bool) -> dict[str, Any]:
 
     SD.Next's setting is a field as well, which leaves nothing behind (``modules/processing_class.py``).
     """
-    setting = Samplers(stock).scheduler_setting
+    setting = stock.choices.scheduler_setting
     name = setting or "scheduler"
     is_field = setting is None or setting in stock.fields
     if order.sampler.scheduler is None or is_field is not as_field:
@@ -182,12 +183,14 @@ def _peculiar(hires: SecondPass, dialect: Dialect) -> dict[str, Any]:
 def settings(order: Order, stock: Stock, config: A1111Config) -> dict[str, Any]:
     """The server's own settings that an order needs to be drawn right, as far as the server knows them.
 
-    A model's ``settings`` go before the owner's, a client's before those, and what has a parameter before them all.
+    A model's ``settings`` go before those of `parity` and the owner's, a client's before those, and what has a
+    parameter before them all.
     """
     found: dict[str, Any] = {
         **{name: False for name in _SPOILERS if stock.settings.get(name)},
         **({} if config.keep_metadata else _WITHOUT_TEXTS),
         **({} if _restores(stock.dialect, config) else {"samples_format": "png"}),
+        **parity.settings(order, stock),
         **order.recipe.entry.settings,
         **order.options.get("override_settings", {}),
         **_scheduler(order, stock, as_field=False),

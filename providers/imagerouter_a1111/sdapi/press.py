@@ -20,9 +20,10 @@ from imagerouter import (
     ProviderTimeoutError,
     ProviderUnavailableError,
 )
+from imagerouter.http import Answer
 from imagerouter.logs import get_logger
 from imagerouter.tasks import Background
-from imagerouter_a1111.api import Answer, Api
+from imagerouter_a1111.api import Api
 from imagerouter_a1111.config import A1111Config
 from imagerouter_a1111.failures import failed
 from imagerouter_a1111.jobs import Job, Jobs, Look
@@ -164,7 +165,7 @@ class SdapiPress:
             answer = await self._api.exchange(route(work.order), self._body(work), alone=alone)
             work.seconds = asyncio.get_running_loop().time() - sent
             drawn = answer.is_success
-            if answer.status in _GATEWAYS:
+            if answer.status_code in _GATEWAYS:
                 await self._outlive(work)
         except (ProviderResponseError, ProviderTimeoutError) as lost:
             await self._outlive(work)

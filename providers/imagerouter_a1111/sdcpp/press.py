@@ -28,7 +28,7 @@ from imagerouter import (
 )
 from imagerouter.http import presentable
 from imagerouter.tasks import Background
-from imagerouter_a1111.api import Api
+from imagerouter_a1111.api import Api, json_of
 from imagerouter_a1111.config import A1111Config
 from imagerouter_a1111.failures import failed
 from imagerouter_a1111.jobs import Job, Jobs, Look
@@ -140,7 +140,7 @@ class NativePress:
         answer = await self._api.exchange("sdcpp/v1/img_gen", body)
         if not answer.is_success:
             raise failed(self._name, answer, work.order)
-        found = answer.json()
+        found = json_of(answer)
         told = found.get("id") if isinstance(found, dict) else None
         if not isinstance(told, str) or not _ID.fullmatch(told):
             raise ProviderResponseError(f"provider `{self._name}` doesn't tell which job it has made")

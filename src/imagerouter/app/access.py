@@ -8,20 +8,18 @@ from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 
 from imagerouter.app.body import discard
-from imagerouter.auth import identify
-from imagerouter.engine import Engine
 from imagerouter.errors import AuthenticationError
 
 
 async def need_key(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
-    """A guard: it runs before the handler and before the body is read. Keeps the sender as ``state.origin``."""
+    """A guard: it runs before the handler and before the body is read. Keeps the sender as the request's ``auth``."""
     if _is_open(connection.scope["path"]):
         return
-    engine: Engine = connection.app.state.engine
+    state = connection.app.state
     try:
-        connection.state.origin = identify(engine.config, connection.headers)
+        connection.scope["auth"] = state.keyring().origin(connection.headers)
     except AuthenticationError:
-        await discard(connection, engine.config.limits.max_body)
+        await discard(connection, state.engine.config.limits.max_body)
         raise
 
 

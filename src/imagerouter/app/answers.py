@@ -11,8 +11,8 @@ from msgspec import Meta
 
 from imagerouter.jobs import Attempt
 from imagerouter.parameters import Descriptor
-from imagerouter.routing.planning import Kind
-from imagerouter.types import Operation
+from imagerouter.routing.refusals import Kind
+from imagerouter.types import Operation, Tier
 
 Milliseconds = Annotated[float, Meta(ge=0, description="Milliseconds")]
 Seconds = Annotated[float, Meta(ge=0, description="Seconds")]
@@ -54,6 +54,14 @@ class Usage(TypedDict):
     cost: Annotated[float, Meta(ge=0)]
 
 
+class Reproducibility(TypedDict):
+    """How near the pictures are to those of other backends."""
+
+    tier: Tier
+    key: Annotated[str | None, Meta(description="Pictures of one request under one key are the same.")]
+    reasons: Annotated[list[str], Meta(description="Why the tier isn't `exact`.")]
+
+
 class Report(TypedDict):
     """How the pictures came about."""
 
@@ -68,6 +76,8 @@ class Report(TypedDict):
     overhead_ms: Milliseconds
     applied: Annotated[dict[str, Any], Meta(description="Parameters as they were really used.")]
     ignored: Annotated[list[str], Meta(description="Parameters that had no effect.")]
+    notes: Annotated[list[str], Meta(description="What was understood in another way than it was written.")]
+    reproducibility: Reproducibility
 
 
 class Picture(TypedDict):
@@ -76,7 +86,7 @@ class Picture(TypedDict):
     b64_json: NotRequired[str]
     url: NotRequired[str]
     media_type: str
-    seed: int
+    seed: NotRequired[Annotated[int, Meta(description="Where the provider goes by it.")]]
 
 
 class Pictures(TypedDict):

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import aclosing, suppress
-from dataclasses import replace
+from contextlib import suppress
 from functools import partial
 from typing import Any, ClassVar
 
 from litestar import Request
 from litestar.connection import ASGIConnection
 
+from imagerouter.app.errors import ClientGoneError
 from imagerouter.app.stored import find_stored
 from imagerouter.config import Limits
 from imagerouter.engine import Engine
@@ -57,19 +57,20 @@ async def understood(
 
     Raises subclasses of `InvalidRequestError`, and `StorageError`.
     """
-    engine: Engine = request.app.state.engine
-    find = partial(find_stored, request.app.state.storage())
-    call = await engine.understand(fields, door=door, pictures=pictures, find=find, names=names)
-    return replace(call, job=replace(call.job, origin=request.state.origin))
+    state = request.app.state
+    engine: Engine = state.engine
+    find = partial(find_stored, state.storage())
+    return await engine.understand(fields, request.auth, door=door, pictures=pictures, find=find, names=names)
 
 
 async def read_fields(request: Request[Any, Any, Any], limits: Limits) -> tuple[dict[str, Any], dict[str, Image]]:
     """What a body of JSON, or a form, says, and the files of a form by the keys that stand for them."""
-    encoding = request.headers.get("content-encoding", "identity").strip().lower()
+    headers = request.headers
+    encoding = headers.get("content-encoding", "").strip().lower()
     if encoding not in ("", "identity"):
         await discard(request, limits.max_body)
         raise UnsupportedEncodingError(f"The body must be plain; `content-encoding: {encoding[:50]}` is not read")
-    kind = request.headers.get("content-type", "")
+    kind = headers.get("content-type", "")
     if kind.lower().lstrip().startswith("multipart/"):
         form = await _read_form(request, kind, limits)
         names = {"images": form.images_as}
@@ -92,11 +93,11 @@ async def _read_form(request: Request[Any, Any, Any], kind: str, limits: Limits)
 
     async def pieces() -> AsyncIterator[bytes]:
         nonlocal is_over, received
-        async with aclosing(request.stream()) as stream:
-            async for piece in stream:
-                received += len(piece)
-                yield piece
-        is_over = True
+        while not is_over:
+            piece, more = await _next(request)
+            received += len(piece)
+            yield piece
+            is_over = not more
 
     try:
         return await read_form(pieces(), kind, limits)
@@ -109,17 +110,23 @@ async def _read_form(request: Request[Any, Any, Any], kind: str, limits: Limits)
 async def _read(request: Request[Any, Any, Any], limit: int) -> bytes:
     # Not `request.body()`: Litestar's limit is fixed when the application is made, and ours may be reloaded.
     if (request.content_length or 0) <= limit:
-        pieces, size = list[bytes](), 0
-        async with aclosing(request.stream()) as stream:
-            async for piece in stream:
-                pieces.append(piece)
-                size += len(piece)
-                if size > limit:
-                    break
-            else:
-                return b"".join(pieces)
+        pieces, size, more = list[bytes](), 0, True
+        while more and size <= limit:
+            piece, more = await _next(request)
+            pieces.append(piece)
+            size += len(piece)
+        if size <= limit:
+            return b"".join(pieces)
     await discard(request, limit)
     raise RequestTooLargeError(f"The body is larger than {limit} bytes (`limits.max_body`)")
+
+
+async def _next(request: Request[Any, Any, Any]) -> tuple[bytes, bool]:
+    """The next piece of the body, and whether more of them come. Raises `ClientGoneError`."""
+    message = await request.receive()
+    if message["type"] != "http.request":
+        raise ClientGoneError
+    return message["body"], message["more_body"]
 
 
 async def discard(connection: ASGIConnection[Any, Any, Any, Any], limit: int) -> None:

@@ -1,4 +1,4 @@
-"""Litestar with less to do at the start: no plugins, no copies, and routes that all applications of a process share."""
+"""Litestar with less to do: no plugins, no copies, routes that all applications of a process share, and shortcuts."""
 
 from __future__ import annotations
 
@@ -7,17 +7,40 @@ from typing import Any, Self
 
 from litestar import Litestar, Router
 from litestar.datastructures import State
-from litestar.enums import ScopeType
 from litestar.events import SimpleEventEmitter
 from litestar.handlers import BaseRouteHandler
-from litestar.middleware import ASGIMiddleware
 from litestar.plugins import PluginProtocol
 from litestar.routes import BaseRoute
-from litestar.types import ASGIApp, Receive, Scope, Send
+
+from imagerouter.app.entrance import Entrance
+from imagerouter.app.shortcut import shortcuts
 
 
 class Application(Litestar):
-    """Without the plugins for pydantic and attrs, which import much for types that no handler of ours has."""
+    """Without the plugins for pydantic and attrs, which import much for types that no handler of ours has.
+
+    Its requests pass an `Entrance` first, and those that `Shortcut` can take, nothing else of Litestar's.
+    """
+
+    entrance: Entrance
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._shortcuts = shortcuts(self.routes)
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            await self.entrance.handle(scope, receive, send, self._answered)
+        else:
+            await super().__call__(scope, receive, send)
+
+    async def _answered(self, scope: Any, receive: Any, send: Any) -> None:
+        shortcut = self._shortcuts.get(scope["path"])
+        if shortcut is None or scope["method"] != "POST":
+            await super().__call__(scope, receive, send)
+        else:
+            scope["litestar_app"] = self
+            await shortcut(scope, receive, send)
 
     @staticmethod
     def _get_default_plugins(plugins: list[PluginProtocol]) -> list[PluginProtocol]:
@@ -31,19 +54,6 @@ class Application(Litestar):
         other.asgi_router = copy(self.asgi_router)
         other.asgi_router.app = other  # whose lifespan it runs
         return other
-
-
-class Own(ASGIMiddleware):
-    """A middleware of which each application has its own, in its state."""
-
-    scopes = (ScopeType.HTTP,)
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-
-    async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
-        own: ASGIMiddleware = scope["litestar_app"].state[self._name]
-        await own.handle(scope, receive, send, next_app)
 
 
 class Routes(Router):

@@ -15,7 +15,7 @@ from imagerouter.errors import NotFoundError
 def while_on(name: str) -> Guard:
     """A guard that answers 404 while ``dialects.{name}`` is false."""
 
-    def is_on(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+    async def is_on(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
         engine: Engine = connection.app.state.engine
         if not getattr(engine.config.dialects, name):
             method, path = connection.scope.get("method"), connection.scope["path"]

@@ -8,6 +8,7 @@ from typing import Any
 import structlog
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, MethodNotAllowedException
+from litestar.types import Send
 
 from imagerouter.errors import (
     AuthenticationError,
@@ -62,6 +63,14 @@ def answer(error: ImageRouterError, headers: dict[str, str] | None = None) -> Re
     )
 
 
+async def send_error(error: ImageRouterError, send: Send) -> None:
+    """Answer a request of which nothing else is left."""
+    content, headers = response.error_body(error), {"content-type": "application/json", **headers_for(error)}
+    told = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+    await send({"type": "http.response.start", "status": error.status, "headers": told})
+    await send({"type": "http.response.body", "body": content, "more_body": False})
+
+
 def _own(_: Request[Any, Any, Any], error: ImageRouterError) -> Response[bytes]:
     return answer(error)
 
@@ -81,8 +90,6 @@ def known(request: Request[Any, Any, Any], error: Exception) -> ImageRouterError
 
 
 def _http(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
-    if error.status_code == 500 and "disconnected" in error.detail:
-        return _gone(request, error)  # while it was sending
     # A wrong method is answered with those that are right.
     return answer(known(request, error), error.headers)
 

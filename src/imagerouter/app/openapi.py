@@ -196,7 +196,10 @@ def pictures(shape: type[Any] = answers.Pictures, item: Callable[[], dict[str, A
         shape,
         "The pictures",
         headers={"x-imagerouter-job": "The job's id, which stands in the log, too"},
-        optional={"x-imagerouter-provider": "Who drew them, without `stream`"},
+        optional={
+            "x-imagerouter-provider": "Who drew them, without `stream`",
+            "x-imagerouter-reproducibility": "`exact`, `close` or `none`, without `stream`",
+        },
     )
     found.content = {**(found.content or {}), "text/event-stream": OpenAPIMediaType(schema=Raw(item()))}
     return found

@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import groupby
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
 from litestar.response import Response
 from litestar.types import HTTPResponseBodyEvent, HTTPResponseStartEvent, Receive, Scope, Send
 
 LARGE = 65_536
-"""Bytes from which on copying a piece costs more than sending it by itself."""
+"""Bytes from which on copying them costs more than sending a message for each piece."""
 
 
 class Pieces(Response[Any]):
     """JSON whose pictures are pieces of their own: joining them would copy each once more."""
 
-    def __init__(self, pieces: Sequence[bytes], headers: Mapping[str, str]) -> None:
-        super().__init__(b"")
-        self._pieces = _few(pieces)
+    def __init__(self, pieces: Sequence[bytes | memoryview], headers: Mapping[str, str]) -> None:
+        # Nothing of Litestar's is needed but the type: it would encode a body and look for cookies.
         size = sum(map(len, pieces))
-        told = {"content-type": "application/json", "content-length": str(size), **headers}
+        self._pieces = pieces if size > LARGE else (b"".join(pieces),)
+        told = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+        own = ((b"content-type", b"application/json"), (b"content-length", b"%d" % size))
         self._start: HTTPResponseStartEvent = {
             "type": "http.response.start",
             "status": 200,
-            "headers": [(name.encode("latin-1"), value.encode("latin-1")) for name, value in told.items()],
+            "headers": [*own, *told],
         }
 
     def to_asgi_response(self, *_: Any, **__: Any) -> Any:
@@ -32,19 +32,7 @@ class Pieces(Response[Any]):
 
     async def _send(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's
         await send(self._start)
-        for piece in self._pieces[:-1]:
-            await send(_part(piece, more=True))
-        await send(_part(self._pieces[-1], more=False))
-
-
-def _few(pieces: Iterable[bytes]) -> list[bytes]:
-    """The small ones joined: each costs a message."""
-    return [joined for large, some in groupby(pieces, _is_large) for joined in (some if large else [b"".join(some)])]
-
-
-def _is_large(piece: bytes) -> bool:
-    return len(piece) > LARGE
-
-
-def _part(piece: bytes, *, more: bool) -> HTTPResponseBodyEvent:
-    return {"type": "http.response.body", "body": piece, "more_body": more}
+        last = len(self._pieces) - 1
+        for index, piece in enumerate(self._pieces):
+            part = {"type": "http.response.body", "body": piece, "more_body": index < last}
+            await send(cast(HTTPResponseBodyEvent, part))  # uvicorn sends whatever holds bytes

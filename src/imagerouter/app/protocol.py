@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
+import httptools
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from imagerouter.app.cycle import Cycle
 from imagerouter.errors import InvalidRequestError
 from imagerouter.openai import response
 
@@ -21,6 +25,8 @@ KEEP_ALIVE_SECONDS = 75
 """Longer than the minute that proxies keep an idle connection: they must not send into one that is being closed."""
 HEAD_SECONDS = 60.0
 """For a request's head to arrive, from the connection or its own first byte on. uvicorn would wait for ever."""
+WHEN_GONE = "imagerouter.when_gone"
+"""The extension of ASGI by which `Protocol.when_gone` is found; waiting for a disconnect in `receive` takes a task."""
 MAX_HEAD = 65_536
 """Bytes of a request's line and headers together; the parser itself has no limit."""
 
@@ -59,11 +65,13 @@ class Protocol(HttpToolsProtocol):
     """One connection."""
 
     server_state: Connections
+    cycle: Cycle
 
     def __init__(self, config: uvicorn.Config, connections: Connections) -> None:
         super().__init__(config, connections, {})
         self._head = 0
         self._patience: asyncio.TimerHandle | None = None
+        self._gone: Callable[[], object] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.server_state.none_left.clear()
@@ -72,6 +80,8 @@ class Protocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
+        if self._gone is not None:
+            self._gone()
         self._have_head()
         if not self.connections:
             self.server_state.none_left.set()
@@ -87,12 +97,47 @@ class Protocol(HttpToolsProtocol):
         super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._count(name + value)
+        self._count(name, value)
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
+        """As uvicorn does, but for upgrades and its own limits, and with a `Cycle`."""
         self._have_head()
-        super().on_headers_complete()
+        url, scope, version = httptools.parse_url(self.url), self.scope, self.parser.get_http_version()
+        path = url.path.decode("ascii")
+        scope["http_version"], scope["method"] = version, self.parser.get_method().decode("ascii")
+        scope["path"], scope["raw_path"] = unquote(path) if "%" in path else path, url.path
+        scope["query_string"] = url.query or b""
+        before, self.cycle = self.cycle, self._cycle(is_lasting=version != "1.0" and self.parser.should_keep_alive())
+        scope["extensions"] = {WHEN_GONE: self.when_gone}  # type: ignore[dict-item]
+        if before is None or before.response_complete:
+            self._start_asgi_task(self.cycle, self.app)
+        else:
+            # It was sent before the answer to the one before it.
+            self.flow.pause_reading()
+            self.pipeline.appendleft((self.cycle, self.app))
+
+    def when_gone(self, call: Callable[[], object]) -> None:
+        """Have ``call`` called when the client hangs up on the request that is being answered, or now if it has."""
+        self._gone = call
+        self.flow.resume_reading()  # a large body may have stopped it, and then nothing is heard of the client
+        if self.transport.is_closing():
+            call()
+
+    def _cycle(self, *, is_lasting: bool) -> Cycle:
+        return Cycle(
+            scope=self.scope,
+            transport=self.transport,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=False,
+            default_headers=self.server_state.default_headers,
+            message_event=asyncio.Event(),
+            expect_100_continue=self.expect_100_continue,
+            keep_alive=is_lasting,
+            on_response=self.on_response_complete,
+        )
 
     def _await_head(self) -> None:
         if self._patience is None:
@@ -103,8 +148,8 @@ class Protocol(HttpToolsProtocol):
             self._patience.cancel()
             self._patience = None
 
-    def _count(self, part: bytes) -> None:
-        self._head += len(part)
+    def _count(self, name: bytes, value: bytes = b"") -> None:
+        self._head += len(name) + len(value)
         if self._head > MAX_HEAD:
             raise ValueError(f"The request's head is larger than {MAX_HEAD} bytes")  # the parser reports it
 

@@ -18,7 +18,6 @@ from litestar import Litestar, Request, post
 
 from imagerouter.app.errors import ShuttingDownError
 from imagerouter.app.openapi import answer, operation
-from imagerouter.auth import require_admin
 from imagerouter.config import Config, ProviderEntry
 from imagerouter.config.loader import discover, find, resolve
 from imagerouter.engine import Reloaded
@@ -138,7 +137,7 @@ class Hangups:
     tags=["server"],
 )
 async def reload_config(request: Request[Any, Any, Any]) -> dict[str, Any]:
-    require_admin(request.app.state.engine.config, request.headers)
+    request.app.state.keyring().require_admin(request.headers)
     try:
         return asdict(await reload(request.app))
     except ConfigError as error:

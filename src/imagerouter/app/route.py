@@ -31,4 +31,4 @@ from imagerouter.routing.explain import explained, question
 async def route(request: Request[Any, Any, Any]) -> dict[str, Any]:
     engine: Engine = request.app.state.engine
     job = question(engine, *await read_fields(request, engine.config.limits))
-    return explained(engine, replace(job, origin=request.state.origin))
+    return explained(engine, replace(job, origin=request.auth))

@@ -15,6 +15,7 @@ import structlog
 from litestar import Litestar
 
 from imagerouter.app.costs_file import costs_file
+from imagerouter.app.memory import keep_freed
 from imagerouter.app.protocol import Connections, Protocol, protocol_config
 from imagerouter.app.reload import Hangups, Source
 from imagerouter.app.shutdown import Signals, close, drain, exit_soon
@@ -49,6 +50,7 @@ def serve(config: Config, source: Source | None = None) -> None:
     SIGHUP loads the configuration again, from ``source``. Raises `ImageRouterError` if the address can't be used.
     """
     configure(config.server)
+    keep_freed()
     _run(_serve(config, source))
 
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import cache
 from pathlib import Path
+from typing import Generic, TypeVar
 
 from litestar import Litestar
 
 from imagerouter.app.access import need_key
-from imagerouter.app.building import Application, Own, Routes
+from imagerouter.app.building import Application, Routes
 from imagerouter.app.chat import complete, complete_for_openrouter
+from imagerouter.app.entrance import Entrance
 from imagerouter.app.errors import HANDLERS
 from imagerouter.app.files import read_file
 from imagerouter.app.health import live, ready, root
@@ -25,13 +27,15 @@ from imagerouter.app.openapi import openapi_config
 from imagerouter.app.openrouter import OPENROUTER, OPENROUTER_MODELS
 from imagerouter.app.providers import list_providers
 from imagerouter.app.reload import FileSource, Source, reload_config, unchanged
-from imagerouter.app.request_id import RequestId, send_request_id
 from imagerouter.app.route import route
 from imagerouter.app.sdapi import INTERNAL, OPTIONS, SDAPI, UNROUTED, Senders
+from imagerouter.auth import Keyring
 from imagerouter.config import Config
 from imagerouter.engine import Engine
 from imagerouter.storage import Storage, swept
 from imagerouter.telemetry import configure
+
+T = TypeVar("T")
 
 IMAGES = (generations, edits, variations, read_file)
 API = (*IMAGES, list_models, retrieve_model, route, list_providers, reload_config)
@@ -51,11 +55,12 @@ def create_app(
     engine = Engine(config, costs_file=costs_file)
     app = _routes().another()
     app.state.engine = engine
-    app.state.storage = CurrentStorage(engine)
+    app.state.storage = Current(engine, lambda config: Storage.open(config.results))
+    app.state.keyring = Current(engine, Keyring)
     app.state.source = source or unchanged(config)
     app.state.reloading = asyncio.Lock()
     app.state.in_flight = InFlight()
-    app.state.http_metrics = HttpMetrics(engine.metrics.registry)
+    app.entrance = Entrance(app.state.in_flight, HttpMetrics(engine.metrics.registry))
     app.state.senders = Senders()
     app.state.draining = False
     app.state.started = asyncio.Event()
@@ -82,8 +87,6 @@ def _routes() -> Application:
         lifespan=[_lifespan],
         guards=[need_key],
         exception_handlers={**HANDLERS, **UNROUTED},
-        middleware=[Own("http_metrics"), Own("in_flight"), RequestId()],
-        before_send=[send_request_id],
         request_max_body_size=None,  # `read_call` has its own, which follows a reload
         openapi_config=openapi_config(),
         debug=False,
@@ -107,16 +110,15 @@ def _loaded(source: Source) -> Config:
     return config
 
 
-class CurrentStorage:
-    """The storage of the configuration that holds now."""
+class Current(Generic[T]):
+    """What is made of the configuration that holds now."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self._results = engine.config.results
-        self._storage = Storage.open(self._results)
+    def __init__(self, engine: Engine, make: Callable[[Config], T]) -> None:
+        self._engine, self._make = engine, make
+        self._config = engine.config
+        self._made = make(self._config)
 
-    def __call__(self) -> Storage:
-        if self._results != self._engine.config.results:
-            self._results = self._engine.config.results
-            self._storage = Storage.open(self._results)
-        return self._storage
+    def __call__(self) -> T:
+        if (config := self._engine.config) is not self._config:
+            self._config, self._made = config, self._make(config)
+        return self._made

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
-from typing import Any, Protocol, TypeVar, cast
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
+from typing import Any, Protocol, TypeVar
 
 import structlog
 from litestar import Request
 from litestar.response import Stream
 
 from imagerouter.app.errors import ClientGoneError, ShuttingDownError
+from imagerouter.app.protocol import WHEN_GONE
 from imagerouter.engine import Engine
 from imagerouter.errors import ImageRouterError
 from imagerouter.jobs import Outcome
@@ -42,8 +43,14 @@ class Writer(Protocol):
 
 def job_headers(call: Call, outcome: Outcome | None = None) -> dict[str, str]:
     """Which job it is, and, where that is known, who has drawn it."""
-    drew = {} if outcome is None else {"x-imagerouter-provider": outcome.target.provider}
-    return {"x-imagerouter-job": call.job.id, **drew}
+    named = {"x-imagerouter-job": call.job.id}
+    if outcome is None:
+        return named
+    return {
+        **named,
+        "x-imagerouter-provider": outcome.target.provider,
+        "x-imagerouter-reproducibility": outcome.verdict.tier.value,
+    }
 
 
 async def streamed(request: Request[Any, Any, Any], call: Call, writer: Writer, events: Events | None = None) -> Stream:
@@ -66,7 +73,7 @@ async def streamed(request: Request[Any, Any, Any], call: Call, writer: Writer, 
 async def race(request: Request[Any, Any, Any], call: Call, work: Coroutine[Any, Any, T]) -> T:
     """The result of ``work``, unless the client hangs up or the server's patience ends; then it is cancelled.
 
-    Litestar does not cancel a handler whose client is gone, so this task watches for the disconnect itself.
+    Litestar does not cancel a handler whose client is gone, so this watches for the disconnect itself.
 
     Raises `ClientGoneError`, `ShuttingDownError`, and what ``work`` raises.
     """
@@ -74,54 +81,49 @@ async def race(request: Request[Any, Any, Any], call: Call, work: Coroutine[Any,
     if state.draining:
         work.close()
         raise ShuttingDownError
-    stopping = _Stopping(cast("asyncio.Task[Any]", asyncio.current_task()))
+    over: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
+
+    def end(reason: Exception | None) -> None:
+        if not over.done():
+            over.set_result(reason)
+
+    def done(task: asyncio.Task[T]) -> None:
+        _ = task.cancelled() or task.exception()  # seen, or asyncio complains where nobody waits for it any more
+        end(None)
+
     # A task of its own: an adapter that doesn't let itself be cancelled must not hold up the answer to that.
     task = asyncio.create_task(work, name=f"job {call.job.id}")
-    state.in_flight.stops.add(stopping.shut_down)
-    watch = asyncio.create_task(_watch(request, stopping), name=f"client of {call.job.id}")
+    task.add_done_callback(done)
+    watch = _watch(request, lambda: end(ClientGoneError()))
+    state.in_flight.stops.add(shut_down := lambda: end(ShuttingDownError()))
     try:
-        return await asyncio.shield(task)
-    except BaseException as error:
-        reason = stopping.reason_of(error)
+        if (reason := await over) is None:
+            return task.result()
         if isinstance(reason, ClientGoneError):
             log.info("client.gone", job=call.job.id)
-        if reason is error:
-            raise
-        raise reason from None
+        raise reason
     finally:
-        watch.cancel()
-        state.in_flight.stops.discard(stopping.shut_down)
+        if watch is not None:
+            watch.cancel()
+        state.in_flight.stops.discard(shut_down)
         if not task.done():
             task.cancel()
             await asyncio.wait([task])
 
 
-class _Stopping:
-    """Cancels a task, and knows afterwards why."""
+def _watch(request: Request[Any, Any, Any], gone: Callable[[], None]) -> asyncio.Task[None] | None:
+    """Have ``gone`` called when the client hangs up; the task that does it, where another server than ours listens."""
 
-    def __init__(self, task: asyncio.Task[Any]) -> None:
-        self._task = task
-        self._reason: Exception | None = None
+    async def watch() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+        gone()
 
-    def shut_down(self) -> None:
-        self.stop(ShuttingDownError())
-
-    def stop(self, reason: Exception) -> None:
-        if self._reason is None:
-            self._reason = reason
-            self._task.cancel()
-
-    def reason_of(self, error: BaseException) -> BaseException:
-        """Why the task has ended with ``error``."""
-        if self._reason is not None and self._task.uncancel() == 0:
-            return self._reason
-        return error
-
-
-async def _watch(request: Request[Any, Any, Any], stopping: _Stopping) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
-    stopping.stop(ClientGoneError())
+    extensions: Any = request.scope.get("extensions") or {}
+    if (when_gone := extensions.get(WHEN_GONE)) is None:
+        return asyncio.create_task(watch())
+    when_gone(gone)
+    return None
 
 
 async def _written(events: Events, writer: Writer, over: asyncio.Event) -> AsyncIterator[bytes]:

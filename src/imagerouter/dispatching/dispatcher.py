@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -24,10 +22,12 @@ from imagerouter.errors import (
 )
 from imagerouter.fleet.fleet import Fleet
 from imagerouter.guard import ANYTHING, checked_images, is_being_cancelled
-from imagerouter.jobs import Job, Outcome, Target
+from imagerouter.jobs import Job, Outcome, Placement, Target
 from imagerouter.logs import get_logger
 from imagerouter.metrics import Metrics
+from imagerouter.parity.verdict import Verdict
 from imagerouter.provider import Provider
+from imagerouter.remote import passed
 from imagerouter.routing.admission import COME_AGAIN_SECONDS, Admission
 from imagerouter.routing.planning import Plan
 from imagerouter.scheduling.costs import work_of
@@ -49,7 +49,7 @@ class Dispatcher:
     def _limits(self) -> Limits:
         return self._admission.config.limits
 
-    async def run(self, job: Job, listen: ProgressListener = lambda *_: None) -> Outcome:
+    async def run(self, job: Job, listen: ProgressListener | None = None) -> Outcome:
         """Draw the job's images on the best target that manages to.
 
         Raises the error that the client should see; its ``attempts`` tell what was tried. Cancelling the call
@@ -62,7 +62,7 @@ class Dispatcher:
                 if len(outcome.attempts) == len(trying.attempts):
                     return outcome
                 # The loser of a hedge has been stopped since.
-                return replace(outcome, attempts=tuple(trying.attempts))
+                return msgspec.structs.replace(outcome, attempts=tuple(trying.attempts))
         except TimeoutError:
             error: ImageRouterError = ProviderTimeoutError(f"the request took longer than {most:g} seconds")
             error.attempts = tuple(trying.attempts)
@@ -82,7 +82,7 @@ class Dispatcher:
         targets = plan.tiers[0]
         if any(target.price.request for target in targets):
             return []
-        shares = self._scheduler.spread(targets, work_of(job, targets[0]) / job.n, job.n)
+        shares = self._scheduler.spread(targets, work_of(job.on(targets[0])) / job.n, job.n)
         return shares if len(shares) > 1 else []
 
     async def _run(self, trying: Trying) -> Outcome:
@@ -91,7 +91,8 @@ class Dispatcher:
             generation = self._fleet.generation
             for model, plan in self._admission.admit(trying.job):
                 trying.model = model.name
-                outcome = await self._serve_all(trying, plan)
+                shares = self.spread(trying.job, plan)
+                outcome = await (self._serve_parts(trying, plan, shares) if shares else self._serve(trying, plan))
                 if outcome is not None:
                     return outcome
             if generation == self._fleet.generation:
@@ -99,11 +100,8 @@ class Dispatcher:
             # The configuration has changed meanwhile, and with it the providers that there are.
             trying.begin_anew()
 
-    async def _serve_all(self, trying: Trying, plan: Plan) -> Outcome | None:
-        """All images of the job; ``None`` when no target could draw them, in a way that allows going on."""
-        shares = self.spread(trying.job, plan)
-        if not shares:
-            return await self._serve(trying, plan)
+    async def _serve_parts(self, trying: Trying, plan: Plan, shares: list[tuple[Target, int]]) -> Outcome | None:
+        """All images of the job at once, each part as `_serve` does it; ``None`` when one of them fails."""
         parts = parts_of(trying, [count for _, count in shares])
         tasks = [asyncio.create_task(self._serve(part, plan)) for part in parts]
         try:
@@ -118,7 +116,7 @@ class Dispatcher:
         return merged(trying, [outcome for task in tasks if (outcome := task.result()) is not None])
 
     async def _serve(self, trying: Trying, plan: Plan) -> Outcome | None:
-        """Try the targets, tier by tier, until one delivers."""
+        """Try the targets, tier by tier, until one delivers; ``None`` when none could and others may be tried."""
         for tier in plan.tiers:
             try:
                 while targets := await trying.next_of(tier):
@@ -132,29 +130,29 @@ class Dispatcher:
     async def _try_one_of(self, trying: Trying, plan: Plan, targets: list[Target]) -> Outcome | None:
         """Wait for room at one of ``targets`` and try it; ``None`` when that failed in a way that allows going on."""
         arrived = now()
-        async with AsyncExitStack() as held:
-            try:
-                lease = await held.enter_async_context(self._lease(trying, plan, targets))
-            except ImageRouterError as error:
-                trying.queued += now() - arrived
-                if not isinstance(error, ProviderUnavailableError):
-                    raise
-                # All of them went away while the job waited.
-                trying.failures.append(error)
-                for target in targets:
-                    trying.failed(target, error, self._limits.retries)
-                return None
+        try:
+            lease = await self._lease(trying, plan, targets)
+        except ImageRouterError as error:
+            trying.queued += now() - arrived
+            if not isinstance(error, ProviderUnavailableError):
+                raise
+            # All of them went away while the job waited.
+            trying.failures.append(error)
+            for target in targets:
+                trying.failed(target, error, self._limits.retries)
+            return None
+        with lease:
             trying.lease = lease
             trying.queued += lease.waited
-            attempt = self._try(trying, lease)
             others = [target for target in targets if target.provider != lease.target.provider]
-            if self._limits.hedge is None or not trying.may_hedge or not others:
-                return await attempt
+            may_hedge = trying.may_hedge and trying.job.preferences.allow_fallbacks
+            if self._limits.hedge is None or not may_hedge or not others:
+                return await self._try(trying, lease)
             trying.may_hedge, began = False, now()
             return await hedged(
-                attempt,
+                self._try(trying, lease),
                 lambda: self._hedge(trying.beside(now() - began), plan, others),
-                after=self._limits.hedge * self._expected(lease),
+                after=self._limits.hedge * _expected(lease),
             )
 
     async def _hedge(self, trying: Trying, plan: Plan, targets: list[Target]) -> Outcome | None:
@@ -164,43 +162,37 @@ class Dispatcher:
         except ImageRouterError:
             return None
 
-    def _lease(self, trying: Trying, plan: Plan, targets: list[Target]) -> AbstractAsyncContextManager[Lease]:
-        job = trying.job
+    async def _lease(self, trying: Trying, plan: Plan, targets: list[Target]) -> Lease:
+        job, listen = trying.job, trying.listen
         patience = job.queue_timeout or self._limits.queue_timeout
-        work = work_of(job, targets[0])
-        return self._scheduler.lease(
+        work = work_of(trying.on(targets[0]))
+        return await self._scheduler.lease(
             targets,
             work=work,
             ranks=plan.ranks,
             owner=job.origin.key,
             priority=job.urgency,
             deadline=max(0.0, patience - trying.queued),
-            moved=lambda ahead: trying.listen(None, self._queued(targets[0], work, ahead)),
+            moved=listen and (lambda ahead: listen(None, self._queued(targets[0], work, ahead))),
             again=trying.lease,
         )
 
     def _queued(self, target: Target, work: float, ahead: int) -> Progress:
         return Progress(stage="queue", queue_position=ahead, eta=self._scheduler.forecast(target, work).total)
 
-    def _expected(self, lease: Lease) -> float:
-        """Seconds until its pictures should be there."""
-        provider, model, costs = lease.target.provider, lease.target.model.id, self._scheduler.costs
-        load = costs.loading(provider, model) if lease.cold else 0.0
-        return max(1.0, load + costs.render(provider, model, lease.work))
-
     async def _try(self, trying: Trying, lease: Lease) -> Outcome | None:
         """One attempt; ``None`` when it failed in a way that allows another."""
-        target = lease.target
-        if (reason := self._fleet.blocked(target)) is not None:
+        target, started = lease.target, now()
+        if (reason := self._fleet.blocked(target, started)) is not None:
             error = ProviderUnavailableError(f"`{target.name}` {reason}")
             trying.note(target, 0.0, lease.waited, error)
             trying.failed(target, error, retries=0)
             return None
-        started = now()
+        member, placement = self._fleet.members[target.provider], trying.on(target)
         try:
-            with self._fleet.attempt(target) as member:
-                request = trying.job.request_for(target, member.type)
-                images = await self._generate(trying, member.provider, request, self._listener(trying, lease))
+            with member.attempt(target.model.id, started):
+                request = placement.request(member.type)
+                images = await self._generate(trying, member.provider, request, _listener(trying, lease, started))
         except asyncio.CancelledError:
             trying.stopped(target, now() - started, lease.waited)
             raise
@@ -209,32 +201,36 @@ class Dispatcher:
             if not error.fallback or not trying.goes_on(target):
                 raise
             return None
-        return self._succeeded(trying, lease, request, images, now() - started)
+        verdict = self._admission.verdict(trying.model, target, request, images.applied)
+        return self._succeeded(trying, lease, placement, images, started=started, verdict=verdict)
 
     def _succeeded(
-        self, trying: Trying, lease: Lease, request: ImageRequest, images: Images, seconds: float
+        self, trying: Trying, lease: Lease, placement: Placement, images: Images, *, started: float, verdict: Verdict
     ) -> Outcome:
-        job, target = trying.job, lease.target
+        target, ended = lease.target, now()
+        seconds = ended - started
         load = min(images.load_seconds, seconds)
         lease.ran(seconds, load)
         self._fleet.succeeded(target)
         self._metrics.attempted(target, None, seconds, lease.cold)
         trying.note(target, seconds, lease.waited)
         return Outcome(
-            job=job,
+            job=trying.job,
             model=trying.model,
             target=target,
             images=images.images,
+            seed=placement.seed,
             applied=images.applied,
-            # What the client set and the picture doesn't show.
-            ignored=job.ignored_on(target) | (images.ignored & (request.parameters | set(job.params))),
+            ignored=placement.ignored | (images.ignored & placement.said),
+            verdict=verdict,
+            notes=images.notes,
             attempts=tuple(trying.attempts),
             queue_ms=trying.queued * 1000,
             load_ms=load * 1000,
             render_ms=(seconds - load) * 1000,
             lost_ms=trying.lost * 1000,
-            total_ms=(now() - trying.started) * 1000,
-            cost=job.price_on(target),
+            total_ms=(ended - trying.started) * 1000,
+            cost=placement.price,
         )
 
     def _failed(self, trying: Trying, lease: Lease, error: ImageRouterError, seconds: float) -> None:
@@ -245,22 +241,13 @@ class Dispatcher:
         trying.failed(target, error, self._limits.retries)
         log.warning("attempt.failed", job=trying.job.id, target=target.name, code=error.code, reason=error.message)
 
-    def _listener(self, trying: Trying, lease: Lease) -> ProgressSink:
-        """Tells the client of an attempt's progress, and how long it will take."""
-        provider, eta = lease.target.provider, Eta(self._expected(lease), trying.job.n, now())
-
-        def told(progress: Progress) -> None:
-            left = eta.left(progress, now())
-            trying.listen(provider, msgspec.structs.replace(progress, eta=left))
-
-        return told
-
     async def _generate(
         self, trying: Trying, provider: Provider[Any], request: ImageRequest, listener: ProgressSink
     ) -> Images:
         name = provider.name
         try:
             async with asyncio.timeout(provider.config.timeout) as deadline:
+                passed.set(self._admission.passed(trying.job))
                 images = await provider.generate(request, listener)
         except ANYTHING as error:
             if is_being_cancelled():
@@ -274,3 +261,20 @@ class Dispatcher:
             log.exception("provider.defect", provider=name, job=trying.job.id)
             raise GenerationError(f"provider `{name}` failed unexpectedly") from None
         return checked_images(name, images, request.n)
+
+
+def _expected(lease: Lease) -> float:
+    """Seconds until its pictures should be there."""
+    return max(1.0, lease.expected)
+
+
+def _listener(trying: Trying, lease: Lease, started: float) -> ProgressSink:
+    """Tells whoever listens of an attempt's progress, and how long it will take."""
+    if (listen := trying.listen) is None:
+        return lambda _: None
+    provider, eta = lease.target.provider, Eta(_expected(lease), trying.job.n, started)
+
+    def told(progress: Progress) -> None:
+        listen(provider, msgspec.structs.replace(progress, eta=eta.left(progress, now())))
+
+    return told

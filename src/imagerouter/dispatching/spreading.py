@@ -10,6 +10,7 @@ import msgspec
 from imagerouter.clock import now
 from imagerouter.dispatching.trying import ProgressListener, Trying
 from imagerouter.jobs import Job, Outcome
+from imagerouter.parity.verdict import together
 from imagerouter.types import Progress
 
 
@@ -18,7 +19,7 @@ def parts_of(trying: Trying, counts: Sequence[int]) -> list[Trying]:
     parts, first = [], 0
     for count in counts:
         images = tuple(range(first, first + count))
-        listen = _shifted(trying.listen, first)
+        listen = trying.listen and _shifted(trying.listen, first)
         job = _part(trying.job, first, count)
         part = Trying(job, listen, trying.started, images, trying.model, may_hedge=False)
         part.queued, part.lost = trying.queued, trying.lost
@@ -47,7 +48,7 @@ def _shifted(listen: ProgressListener, first: int) -> ProgressListener:
 def merged(trying: Trying, outcomes: Sequence[Outcome]) -> Outcome:
     """One outcome, its images in the order of their seeds. Times are those of the part that took longest."""
     slowest = max(outcomes, key=lambda outcome: outcome.total_ms)
-    return replace(
+    return msgspec.structs.replace(
         outcomes[0],
         job=trying.job,
         images=tuple(image for outcome in outcomes for image in outcome.images),
@@ -59,4 +60,6 @@ def merged(trying: Trying, outcomes: Sequence[Outcome]) -> Outcome:
         lost_ms=slowest.lost_ms,
         total_ms=(now() - trying.started) * 1000,
         cost=sum(outcome.cost for outcome in outcomes),
+        verdict=together([outcome.verdict for outcome in outcomes]),
+        notes=tuple(dict.fromkeys(note for outcome in outcomes for note in outcome.notes)),
     )

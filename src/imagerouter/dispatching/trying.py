@@ -16,7 +16,7 @@ from imagerouter.errors import (
     ProviderUnavailableError,
     QueueFullError,
 )
-from imagerouter.jobs import Attempt, Job, Target
+from imagerouter.jobs import Attempt, Job, Placement, Target
 from imagerouter.scheduling.waiting import Lease
 from imagerouter.types import Progress
 
@@ -32,7 +32,7 @@ class Trying:
     """The running totals of one job, or of one part of it. Times are in seconds."""
 
     job: Job
-    listen: ProgressListener
+    listen: ProgressListener | None = None
     started: float = field(default_factory=now)
     images: tuple[int, ...] = ()
     """Which images it is about, where a request is spread over several providers."""
@@ -55,20 +55,26 @@ class Trying:
     """When a target may be tried again, in loop time."""
     _only: str | None = None
     """The target that alone may still be tried."""
+    _placement: Placement | None = None
 
-    def __post_init__(self) -> None:
-        self.may_hedge = self.may_hedge and self.job.preferences.allow_fallbacks
+    def on(self, target: Target) -> Placement:
+        """The job as ``target`` would draw it; the last one is kept, since it is asked for before and in an attempt."""
+        if self._placement is None or self._placement.target is not target:
+            self._placement = self.job.on(target)
+        return self._placement
 
     async def next_of(self, targets: Iterable[Target]) -> list[Target]:
         """Those that may be tried now; while all have to rest it waits for the first. In the end none is left."""
         left = [target for target in targets if target.name not in self._given_up]
         if self._only is not None:
             left = [target for target in left if target.name == self._only]
-        rested = [target for target in left if self._rested.get(target.name, 0.0) <= now()]
-        if rested or not left:
+        if not self._rested or not left:
+            return left
+        moment = now()
+        if rested := [target for target in left if self._rested.get(target.name, 0.0) <= moment]:
             return rested
         first = min(left, key=lambda target: self._rested[target.name])
-        rest = max(0.0, self._rested[first.name] - now())
+        rest = self._rested[first.name] - moment
         await asyncio.sleep(rest)
         self.queued += rest
         return [first]

@@ -129,6 +129,7 @@ class GenerationBody(msgspec.Struct, kw_only=True):
     provider: Annotated[ProviderPreferences, Meta(description="an object with routing preferences")] | None = None
     priority: Annotated[int, Meta(ge=-3, le=3, description="an integer from -3 to 3")] | None = None
     queue_timeout: Annotated[float, Meta(gt=0, description="a number of seconds, more than 0")] | None = None
+    parity: Annotated[types.Parity, Meta(description='one of "off", "best_effort", "strict"')] | None = None
     strict: Annotated[bool, Meta(description="`true` or `false`")] = False
     stream_progress: Annotated[bool, Meta(description="`true` or `false`")] = False
 

@@ -14,41 +14,44 @@ from imagerouter.parameters import CANONICAL_OF
 def canonical(fields: Mapping[str, Any]) -> tuple[dict[str, Any], list[str], dict[str, str]]:
     """Aliases resolved and ``null`` dropped; contradictions raise.
 
-    Returns the known fields, the unknown names, and for each known field the name it was sent under.
+    Returns the known fields, the unknown names, and the sent name of each field that was sent under another one.
     """
-    pairs = list(_pairs(fields))
+    pairs = _pairs(fields)
     # Whoever tells the two apart speaks of a distilled model, whose `guidance_scale` is no CFG.
-    distilled = {"guidance_scale": "guidance"} if any(key == "true_cfg_scale" for key, _, _ in pairs) else {}
+    canonical_of = _DISTILLED if "true_cfg_scale" in {key for key, _, _ in pairs} else CANONICAL_OF
     known: dict[str, Any] = {}
-    origin: dict[str, str] = {}
+    renamed: dict[str, str] = {}
     unknown: list[str] = []
     for key, sent, value in pairs:
-        name = distilled.get(key) or CANONICAL_OF.get(key, key)
+        name = canonical_of.get(key, key)
         if name not in FIELDS:
             unknown.append(sent)
             continue
-        shaped = shape(name, value)
-        if name in known and known[name] != shaped:
-            raise _contradiction(origin[name], sent)
-        known[name] = shaped
-        origin.setdefault(name, sent)
+        shaped = shape(name, value) if name in _SHAPED else value
+        if name not in known:
+            known[name] = shaped
+            if sent != name:
+                renamed[name] = sent
+        elif known[name] != shaped:
+            raise _contradiction(renamed.get(name, name), sent)
     for name in NESTED:
-        unknown += strangers(name, known.get(name))
-    return known, unknown, origin
+        if name in known:
+            unknown += strangers(name, known[name])
+    return known, unknown, renamed
 
 
 WRAPPERS = ("image_config", "extra_body")
 """Objects that clients put parameters into: OpenRouter's, and what SDKs unpack and people who write JSON don't."""
+_DISTILLED = {**CANONICAL_OF, "guidance_scale": "guidance"}
 
 
-def _pairs(fields: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str, Any]]:
+def _pairs(fields: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str, Any]]:
     """Every key that says something, with the name to call it by; those of wrappers come last."""
-    wrapped = [name for name in WRAPPERS if isinstance(fields.get(name), dict)]
-    for key, value in fields.items():
-        if value is not None and key not in wrapped:
-            yield key, prefix + key, value
+    wrapped = [name for name in WRAPPERS if name in fields and isinstance(fields[name], dict)]
+    said = [(key, prefix + key, value) for key, value in fields.items() if value is not None and key not in wrapped]
     for name in wrapped:
-        yield from _pairs(fields[name], f"{prefix}{name}.")
+        said += _pairs(fields[name], f"{prefix}{name}.")
+    return said
 
 
 def _contradiction(first: str, second: str) -> InvalidParameterError:
@@ -75,6 +78,10 @@ def strangers(name: str, value: Any) -> Iterator[str]:
 LORA_KEYS = {"path": "name", "lora_name": "name", "model": "name", "scale": "weight", "strength": "weight"}
 
 
+_SHAPED = frozenset({"images", "mask", "width", "height", "parity", *NESTED})
+"""Fields that `shape` may change."""
+
+
 def shape(name: str, value: Any) -> Any:
     """Shapes that other dialects use: one picture or LoRA without a list, sizes and prices as text."""
     if name == "images":
@@ -85,9 +92,10 @@ def shape(name: str, value: Any) -> Any:
         return [_lora(item, f"loras[{index}]") for index, item in enumerate(_listed(value))]
     if name in ("width", "height") and isinstance(value, str) and value.isdecimal() and len(value) < 7:
         return int(value)
-    if name == "provider":
-        return _preferences(value)
-    return _said(value) if name in NESTED else value
+    if name in NESTED:
+        return _preferences(value) if name == "provider" else _said(value)
+    # YAML takes a bare `off` for a no.
+    return "off" if name == "parity" and value is False else value
 
 
 def _listed(value: Any) -> list[Any]:

@@ -7,8 +7,8 @@ from typing import Any
 
 from imagerouter.jobs import Target
 from imagerouter.routing.catalogue import PublicModel
-from imagerouter.routing.planning import Snapshot
 from imagerouter.routing.prices import FREE
+from imagerouter.routing.refusals import Snapshot
 
 
 def describe(model: PublicModel, snapshots: Mapping[str, Snapshot]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal
 
@@ -13,7 +13,7 @@ import msgspec
 from imagerouter.config import Limits
 from imagerouter.errors import ImageRouterError, InvalidParameterError, InvalidRequestError, UnknownParameterError
 from imagerouter.images import check_format
-from imagerouter.jobs import Job, Preferences
+from imagerouter.jobs import Job, Origin, Preferences
 from imagerouter.openai.body import IDLE, INERT, KEYS, GenerationBody, Sorting
 from imagerouter.openai.fields import WRAPPERS, canonical
 from imagerouter.openai.inputs import is_address, picture
@@ -31,6 +31,8 @@ MOST_WARNINGS = 50
 
 _MAY_HOLD_PICTURES = {"images", "mask", *ALIASES["images"], *ALIASES["mask"], *WRAPPERS}
 """Keys of a body."""
+NOBODY = Origin()
+NONE_PREFERRED = Preferences()
 VARIATION_STRENGTH = 0.6
 """How far a variation goes from its picture, where the client doesn't say."""
 
@@ -122,6 +124,7 @@ def interpret(
     fields: Mapping[str, Any],
     limits: Limits,
     *,
+    origin: Origin | None = None,
     door: Door = Door.GENERATION,
     pictures: Mapping[str, Image] | None = None,
     prompt: str | None = None,
@@ -129,18 +132,21 @@ def interpret(
 ) -> Call:
     """The call that a body's fields make. Raises only subclasses of `InvalidRequestError`.
 
+    :param origin: who sends it.
     :param pictures: those that came as files of a form, by the keys that stand for them, or that were fetched, by
         their addresses.
     :param prompt: what a body without one gets; by default it has to have one.
     :param names: what a dialect calls a parameter, or one of several pictures: ``images[0]``.
     """
-    names = dict(names or {})
+    names = names or {}
     try:
-        known, unknown, origin = canonical(fields)
-        names = {name: sent for name, sent in origin.items() if sent != name} | names
+        known, unknown, renamed = canonical(fields)
+        names = {**renamed, **names}
         if prompt is not None:
             known.setdefault("prompt", prompt)
-        return _understand(known, unknown, limits, door, pictures=pictures or {}, names=names)
+        body = _checked(known, limits, door)
+        delivery = _delivery(body, known, unknown, door)
+        return Call(_job(body, known, limits, pictures or {}, origin or NOBODY), delivery, body.mask_channel, names)
     except RecursionError:
         # Comparing and quoting values takes more of the stack than decoding them did.
         raise _too_deep() from None
@@ -157,29 +163,26 @@ def as_sent(error: ImageRouterError, names: Mapping[str, str]) -> ImageRouterErr
     return error
 
 
-def _understand(
-    known: dict[str, Any],
-    unknown: list[str],
-    limits: Limits,
-    door: Door,
-    *,
-    pictures: Mapping[str, Image],
-    names: Mapping[str, str],
-) -> Call:
+def _checked(known: dict[str, Any], limits: Limits, door: Door) -> GenerationBody:
     if door is not Door.GENERATION and not known.get("images"):
         raise InvalidParameterError("Missing required parameter: `image`", param="image")
-    has_prompt = "prompt" in known
     if door is Door.VARIATION:
-        known = {"prompt": NO_PROMPT, "strength": VARIATION_STRENGTH, **known}
-    body = convert(known, limits)
+        known.setdefault("strength", VARIATION_STRENGTH)
+        body = convert({"prompt": NO_PROMPT, **known}, limits)
+        body.prompt = known.get("prompt", "")
+    else:
+        body = convert(known, limits)
     check_format(body.output_format, body.background)
-    unknown = [name for name in unknown if name not in INERT]
+    return body
+
+
+def _delivery(body: GenerationBody, known: dict[str, Any], unknown: list[str], door: Door) -> Delivery:
     idle = _without_effect(body, known)
+    if unknown:
+        unknown = [name for name in unknown if name not in INERT]
     if body.strict and (unknown or idle):
         raise _too_strict(unknown, idle)
-    listed = [shortened(name) for name in unknown[:MOST_WARNINGS]]
-    more = [f"… and {len(unknown) - MOST_WARNINGS} more"] if len(unknown) > MOST_WARNINGS else []
-    delivery = Delivery(
+    return Delivery(
         door=door,
         stream=body.stream,
         progress=body.stream_progress,
@@ -187,12 +190,13 @@ def _understand(
         output_format="jpeg" if body.output_format == "jpg" else body.output_format,
         compression=body.output_compression,
         embed=None if body.metadata is None else body.metadata == "embed",
-        warnings=(*listed, *more, *idle),
+        warnings=(*_listed(unknown), *idle),
     )
-    job = _job(body, limits, pictures)
-    if door is Door.VARIATION and not has_prompt:
-        job = replace(job, prompt="")
-    return Call(job, delivery, body.mask_channel, names)
+
+
+def _listed(unknown: list[str]) -> list[str]:
+    listed = [shortened(name) for name in unknown[:MOST_WARNINGS]]
+    return listed if len(unknown) <= MOST_WARNINGS else [*listed, f"… and {len(unknown) - MOST_WARNINGS} more"]
 
 
 def _too_strict(unknown: list[str], idle: list[str]) -> UnknownParameterError:
@@ -222,14 +226,14 @@ def _at(name: str, value: Any) -> Any:
 
 
 def _preferences(body: GenerationBody) -> Preferences:
-    sent = body.provider or Preferences()
+    sent = body.provider or NONE_PREFERRED
     return msgspec.structs.replace(sent, sort=sent.sort.by) if isinstance(sent.sort, Sorting) else sent
 
 
 def _pictures(body: GenerationBody, pictures: Mapping[str, Image]) -> dict[str, Any]:
-    if body.mask is not None and not body.images:
-        raise InvalidParameterError("`mask` needs an input picture in `images`", param="mask")
     if not body.images:
+        if body.mask is not None:
+            raise InvalidParameterError("`mask` needs an input picture in `images`", param="mask")
         return {}
     images = tuple(picture(text, f"images[{i}]", pictures) for i, text in enumerate(body.images))
     if body.mask is None:
@@ -237,12 +241,15 @@ def _pictures(body: GenerationBody, pictures: Mapping[str, Image]) -> dict[str, 
     return {"images": images, "mask": images[0] if body.mask == "image" else picture(body.mask, "mask", pictures)}
 
 
-def _job(body: GenerationBody, limits: Limits, pictures: Mapping[str, Image]) -> Job:
-    params = parameters_of({name: getattr(body, name) for name in PASSED_ON})
-    params.update(_pictures(body, pictures))
-    size, ratio = shape_of(body, limits, next(iter(params.get("images", ())), None))
+def _job(
+    body: GenerationBody, known: Mapping[str, Any], limits: Limits, pictures: Mapping[str, Image], origin: Origin
+) -> Job:
+    params = parameters_of({name: getattr(body, name) for name in PASSED_ON if name in known})
+    if body.images or body.mask:
+        params |= _pictures(body, pictures)
+    size, ratio = shape_of(body, limits, params["images"][0] if body.images else None)
     if size is not None:
-        params.update(width=size[0], height=size[1])
+        params["width"], params["height"] = size
     if body.seed is not None and body.seed >= 0:
         # Backends seed a 32-bit generator: larger seeds draw the picture of their low 32 bits.
         params["seed"] = body.seed % 2**32
@@ -259,5 +266,6 @@ def _job(body: GenerationBody, limits: Limits, pictures: Mapping[str, Image]) ->
         preferences=_preferences(body),
         priority=body.priority,
         queue_timeout=body.queue_timeout,
+        origin=origin,
         **seed,
     )

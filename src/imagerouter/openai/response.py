@@ -39,41 +39,46 @@ def usage(outcome: Outcome) -> dict[str, Any]:
     return {**_TOKENS, "cost": round(outcome.cost, 9)}
 
 
+def seed(outcome: Outcome, index: int) -> dict[str, int]:
+    """The field ``seed`` of a picture, where it has one."""
+    number = outcome.seed_of(index)
+    return {} if number is None else {"seed": number}
+
+
 def _quoted(image: Image) -> msgspec.Raw:
-    return msgspec.Raw(b'"' + image.b64 + b'"')
+    return msgspec.Raw(b'"' + image.encoded + b'"')
 
 
 def _format(image: Image) -> str:
     return image.media_type.removeprefix("image/")
 
 
-def body(outcome: Outcome, delivery: Delivery, urls: Sequence[str | None] = ()) -> list[bytes]:
+def body(outcome: Outcome, delivery: Delivery, urls: Sequence[str | None] = ()) -> list[bytes | memoryview]:
     """The whole answer of a call without ``stream``, as pieces of which the base64 of each picture is one, uncopied.
 
     :param urls: where the pictures are kept, if they are; a picture without one becomes a data URL.
     """
+    pieces, text = list[bytes | memoryview](), b'{"data":['
+    for index, image in enumerate(outcome.images):
+        about = _encoder.encode({"media_type": image.media_type, **seed(outcome, index)})[1:] + b","
+        if urls and (url := urls[index]) is not None:
+            text += b'{"url":' + _encoder.encode(url) + b"," + about
+        else:
+            place = b'"url":"data:%b;base64,' % image.media_type.encode() if delivery.as_url else b'"b64_json":"'
+            pieces += [text + b"{" + place, image.encoded]
+            text = b'",' + about
+    return [*pieces, text[:-1] + b"]," + _encoder.encode(_about(outcome, delivery, urls))[1:]]
+
+
+def _about(outcome: Outcome, delivery: Delivery, urls: Sequence[str | None]) -> dict[str, Any]:
     first = outcome.images[0]
-    rest = {
+    return {
         "created": int(time.time()),
         "output_format": _format(first),
         **_size(first),
         "usage": usage(outcome),
         "imagerouter": report(outcome, delivery, ["response_format"] if None in urls else []),
     }
-    pieces = [b'{"data":[']
-    for index, image in enumerate(outcome.images):
-        about = _encoder.encode({"media_type": image.media_type, "seed": outcome.seed_of(index)})
-        pieces += [b"," if index else b"", b"{", *_where(image, delivery, urls[index] if urls else None), about[1:]]
-    pieces += [b"],", _encoder.encode(rest)[1:]]
-    return pieces
-
-
-def _where(image: Image, delivery: Delivery, url: str | None) -> list[bytes]:
-    if url is not None:
-        return [b'"url":', _encoder.encode(url), b","]
-    if delivery.as_url:
-        return [b'"url":"data:', image.media_type.encode(), b";base64,", image.b64, b'",']
-    return [b'"b64_json":"', image.b64, b'",']
 
 
 def _size(image: Image) -> dict[str, str]:
@@ -86,7 +91,9 @@ def report(outcome: Outcome, delivery: Delivery, undone: Iterable[str] = ()) -> 
 
     :param undone: parameters that turned out to have no effect when the answer was made.
     """
-    applied = {name: value for name, value in outcome.applied.items() if name not in ("images", "mask")}
+    applied, verdict = {**outcome.applied}, outcome.verdict
+    for name in ("images", "mask"):
+        applied.pop(name, None)
     return {
         "id": outcome.job.id,
         "model": outcome.model,
@@ -99,6 +106,8 @@ def report(outcome: Outcome, delivery: Delivery, undone: Iterable[str] = ()) -> 
         "overhead_ms": round(outcome.overhead_ms, 1),
         "applied": applied,
         "ignored": sorted({*outcome.ignored, *delivery.warnings, *undone}),
+        "notes": outcome.notes,
+        "reproducibility": {"tier": verdict.tier, "key": verdict.key, "reasons": verdict.reasons},
     }
 
 
@@ -163,7 +172,7 @@ def completed(outcome: Outcome, delivery: Delivery) -> Iterator[dict[str, Any]]:
         yield {
             "type": f"{delivery.door}.completed",
             "image_index": index,
-            "seed": outcome.seed_of(index),
+            **seed(outcome, index),
             **_picture_fields(image, _size(image)),
             "usage": usage(outcome),
             "imagerouter": report(outcome, delivery),

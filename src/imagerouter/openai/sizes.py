@@ -34,6 +34,8 @@ def shape_of(body: GenerationBody, limits: Limits, picture: Image | None = None)
 
     :param picture: the input picture, whose shape a tier gets where the body gives none.
     """
+    if not (body.size or body.width or body.height or body.resolution or body.aspect_ratio):
+        return None, None
     pixels, tier = _pixels(body, limits), _tier(body)
     ratio = _ratio(body, pixels)
     if tier is None:

@@ -22,7 +22,7 @@ from imagerouter.suggest import did_you_mean, shortened
 
 PASSED_ON = (
     "negative_prompt steps cfg_scale guidance sampler scheduler strength clip_skip vae loras hires "
-    "quality style background width height"
+    "quality style background width height parity"
 ).split()
 """Fields that become parameters of the job as they are."""
 
@@ -37,16 +37,24 @@ def convert(known: dict[str, Any], limits: Limits) -> GenerationBody:
         body = msgspec.convert(known, GenerationBody)
     except msgspec.ValidationError as error:
         raise _explained(str(error), known) from None
-    _at_most("n", body.n, limits.max_n)
-    _at_most("steps", body.steps, limits.max_steps)
-    _at_most("hires.steps", body.hires.steps if body.hires else None, limits.max_steps)
-    _at_most("seed", body.seed, 2**64 - 1)
-    _at_most("width", body.width, limits.max_side)
-    _at_most("height", body.height, limits.max_side)
-    for name in ("prompt", "negative_prompt"):
-        if len(getattr(body, name) or "") > limits.max_prompt:
-            raise InvalidParameterError(f"`{name}` is longer than {limits.max_prompt} characters", param=name)
+    _check(body, limits)
     return body
+
+
+def _check(body: GenerationBody, limits: Limits) -> None:
+    for name, number, most in (
+        ("n", body.n, limits.max_n),
+        ("steps", body.steps, limits.max_steps),
+        ("hires.steps", body.hires.steps if body.hires else None, limits.max_steps),
+        ("seed", body.seed, 2**64 - 1),
+        ("width", body.width, limits.max_side),
+        ("height", body.height, limits.max_side),
+    ):
+        if number is not None and number > most:
+            raise InvalidParameterError(f"`{name}` must be at most {most}, not {shortened(str(number))}", param=name)
+    for name, text in (("prompt", body.prompt), ("negative_prompt", body.negative_prompt)):
+        if text is not None and len(text) > limits.max_prompt:
+            raise InvalidParameterError(f"`{name}` is longer than {limits.max_prompt} characters", param=name)
 
 
 def _explained(message: str, known: Mapping[str, Any]) -> InvalidParameterError:
@@ -59,11 +67,6 @@ def _explained(message: str, known: Mapping[str, Any]) -> InvalidParameterError:
         got = shortened(msgspec.json.encode(value).decode())
         return InvalidParameterError(f"Invalid value for `{path}`: it must be {valid}, not {got}", param=path)
     return InvalidParameterError(f"Invalid value for `{path}`: {reason}", param=path)
-
-
-def _at_most(name: str, value: int | None, limit: int) -> None:
-    if value is not None and value > limit:
-        raise InvalidParameterError(f"`{name}` must be at most {limit}, not {shortened(str(value))}", param=name)
 
 
 def parameters_of(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+import re
+import secrets
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 import msgspec
 
 from imagerouter.clock import now
 from imagerouter.config import Config
-from imagerouter.errors import ImageRouterError, ModelNotFoundError, NoProviderError
+from imagerouter.errors import ImageRouterError, LoopError, ModelNotFoundError, NoProviderError
 from imagerouter.fleet.fleet import Fleet
 from imagerouter.jobs import Job, Sort, Target
 from imagerouter.metrics import Metrics
+from imagerouter.parity.judging import judge
+from imagerouter.parity.measured import Measured
+from imagerouter.parity.verdict import Verdict
+from imagerouter.remote import PASSED
 from imagerouter.routing.catalogue import PublicModel
-from imagerouter.routing.planning import PASSING, Plan, World, plan
+from imagerouter.routing.planning import Plan, World, plan
+from imagerouter.routing.refusals import PASSING
 from imagerouter.scheduling.costs import Forecast, work_of
 from imagerouter.scheduling.scheduler import Scheduler
 from imagerouter.suggest import did_you_mean, shortened
+from imagerouter.types import ImageRequest
 
 PATIENCE_SECONDS = 60.0
 """How long a request waits for providers that are still starting, if nobody can serve it yet."""
@@ -28,12 +37,19 @@ UNSURE_SECONDS = 10.0
 COME_AGAIN_SECONDS = 5.0
 """What ``retry-after`` says when no provider could take the request and none said how long that lasts."""
 
+_IDS = re.compile(r"[0-9a-f]{16}(, [0-9a-f]{16}){0,99}")
+
+Asked = tuple[str | None, PublicModel | None, Sort | None]
+"""A model as a job asks for it: its name without the suffix, what that leads to, what the suffix sorts by."""
 Planned = tuple[PublicModel, Plan]
 
 
 class Admission:
     def __init__(self, config: Config, fleet: Fleet, scheduler: Scheduler, metrics: Metrics) -> None:
         self.config = config
+        self._id = secrets.token_hex(8)
+        self.measured = Measured()
+        """What is known of providers that draw the same pictures."""
         self._fleet = fleet
         self._scheduler = scheduler
         self._metrics = metrics
@@ -43,6 +59,8 @@ class Admission:
 
         And if it names a model that nobody has, until they have been asked again. Returns the seconds.
         """
+        if self._fleet.is_settled and not self._unknown(job):
+            return 0.0
         arrived = now()
         while not self._fleet.is_settled:
             is_served = self._is_served(job)
@@ -53,7 +71,7 @@ class Admission:
                     await self._fleet.one_more_settled()
             except TimeoutError:
                 break
-        if any(name is not None and self._fleet.catalogue.resolve(name) is None for name in self._names(job)):
+        if self._unknown(job):
             await self._fleet.look_again()
         return now() - arrived
 
@@ -62,6 +80,7 @@ class Admission:
 
         :param rehearsal: whether this is only asked, and done once more when the job really comes.
         """
+        self.passed(job)
         plans = self.plans(job)
         able = [(model, chosen) for model, chosen in plans if chosen.tiers]
         for _, chosen in [] if able and rehearsal else plans:
@@ -69,6 +88,17 @@ class Admission:
         if not able:
             raise self.refusal(*plans[0])
         return able
+
+    def passed(self, job: Job) -> str:
+        """The imagerouters that a job has passed, this one included. Raises `LoopError` if it has been here before."""
+        before = job.origin.headers.get(PASSED)
+        if before is None or not _IDS.fullmatch(before):
+            return self._id
+        if self._id in before:
+            raise LoopError(
+                "this request has come back to where it was sent on from: imagerouters are each other's providers"
+            )
+        return f"{before}, {self._id}"
 
     def plans(self, job: Job) -> list[Planned]:
         """A plan for each model that the job names, in its order, or for the default one.
@@ -98,6 +128,16 @@ class Admission:
                 error.retry_after = COME_AGAIN_SECONDS
         return error
 
+    def verdict(self, model: str, target: Target, request: ImageRequest, applied: Mapping[str, Any]) -> Verdict:
+        """What can be promised of the pictures that ``target`` has drawn.
+
+        :param model: the public name that it was asked for by.
+        :param applied: the parameters that it says it used.
+        """
+        found = None if target.model.parity is None else self._fleet.catalogue.resolve(model)
+        siblings = found.targets if found is not None else ()
+        return judge(request, target, siblings, applied=applied, measured=self.measured)
+
     def _is_served(self, job: Job) -> bool:
         try:
             return any(chosen.tiers for _, chosen in self.plans(job))
@@ -109,40 +149,48 @@ class Admission:
         catalogue = self._fleet.catalogue
         default = catalogue.resolve(None)
         is_demo = default is not None and default.is_demo
-        return all(not is_demo if name is None else catalogue.knows(name) for name in self._names(job))
+        return all(not is_demo if name is None else catalogue.knows(name) for name, _, _ in self._asked(job))
 
-    def _names(self, job: Job) -> list[str | None]:
-        """The models that it asks for, without their suffixes."""
-        return [self._fleet.catalogue.variant(asked)[0] for asked in job.asked]
+    def _unknown(self, job: Job) -> list[str]:
+        """The models that it names and nobody has."""
+        return [name for name, model, _ in self._asked(job) if model is None and name is not None]
+
+    def _asked(self, job: Job) -> list[Asked]:
+        catalogue, asked = self._fleet.catalogue, []
+        for spelling in job.asked:
+            name, sort = catalogue.variant(spelling)
+            asked.append((name, catalogue.resolve(name), sort))
+        return asked
 
     def _world(self) -> World:
         return World(
             self._fleet.snapshots,
             self.config.limits,
             self.config.rules,
+            self.measured,
             datetime.now(),
             self._forecast,
         )
 
     def _forecast(self, job: Job, target: Target) -> Forecast:
-        return self._scheduler.forecast(target, work_of(job, target))
+        return self._scheduler.forecast(target, work_of(job.on(target)))
 
     def _models(self, job: Job) -> Iterator[tuple[str | None, PublicModel, Sort | None]]:
         """The model asked for, then the request's own fallback list: its name, and what its suffix sorts by."""
-        catalogue = self._fleet.catalogue
-        asked = [catalogue.variant(name) for name in job.asked]
-        found = [(name, catalogue.resolve(name), sort) for name, sort in asked]
-        # One of several that nobody has may be on a provider that is out, which is no reason to refuse the others.
-        may_be_out = any(model for _, model, _ in found) and bool(self._not_ready())
-        for place, (name, model, sort) in enumerate(found):
+        asked = self._asked(job)
+        for place, (name, model, sort) in enumerate(asked):
             if model is not None:
                 yield name, model, sort
-            elif name is not None and may_be_out:
+            elif name is not None and self._may_be_out(asked):
                 yield name, PublicModel(name, (), missing=("no provider that is ready has it",)), sort
             else:
-                raise self._unknown(name, "models" if place or job.model is None else "model")
+                raise self._not_found(name, "models" if place or job.model is None else "model")
 
-    def _unknown(self, name: str | None, param: str) -> ImageRouterError:
+    def _may_be_out(self, asked: list[Asked]) -> bool:
+        """One of several that nobody has may be on a provider that is out: no reason to refuse the others."""
+        return any(model for _, model, _ in asked) and bool(self._not_ready())
+
+    def _not_found(self, name: str | None, param: str) -> ImageRouterError:
         known, default = self._fleet.catalogue.names(), self._fleet.catalogue.default
         waiting = "; ".join(self._not_ready())
         if not known or name is None:

@@ -76,18 +76,20 @@ class Catalogue:
 
         What is the name of a model as a whole stays one.
         """
-        head, _, suffix = (name or "").rpartition(":")
-        sort = _VARIANTS.get(suffix.casefold())
-        if name is None or not head or sort is None or self.knows(name):
+        if name is None or ":" not in name:
             return name, None
-        return head, sort
+        head, _, suffix = name.rpartition(":")
+        sort = _VARIANTS.get(suffix.casefold())
+        return (name, None) if not head or sort is None or self.knows(name) else (head, sort)
 
     def names(self) -> list[str]:
         return [model.name for model in self.models]
 
     def _spelled(self, name: str) -> PublicModel | None:
-        tries = (look_up(known, name) for known in self._spellings)
-        return next((model for model in tries if model is not None), None)
+        for known in self._spellings:
+            if (model := look_up(known, name)) is not None:
+                return model
+        return None
 
     def _matched(self, name: str) -> PublicModel | None:
         provider, slash, _ = name.partition("/")

@@ -12,7 +12,7 @@ import msgspec
 
 from imagerouter.engine import UNSEEN, Engine
 from imagerouter.errors import ImageRouterError
-from imagerouter.jobs import Job, Target, operation_of
+from imagerouter.jobs import Job, Placement, Target, operation_of
 from imagerouter.openai import NO_PROMPT, addresses, interpret
 from imagerouter.routing.catalogue import PublicModel
 from imagerouter.routing.planning import Plan
@@ -66,21 +66,21 @@ def _model(engine: Engine, job: Job, asked: str | None, model: PublicModel, plan
 
 def _in_turn(engine: Engine, job: Job, tier: tuple[Target, ...], plan: Plan) -> list[Target]:
     """A tier in the order in which its targets would get the job; of several on one provider the first counts."""
-    first = engine.scheduler.preview(tier, work_of(job, tier[0]), plan.ranks)
+    first = engine.scheduler.preview(tier, work_of(job.on(tier[0])), plan.ranks)
     return [*first, *(target for target in tier if target not in first)]
 
 
 def _target(engine: Engine, job: Job, target: Target, plan: Plan) -> Fields:
-    price, slot = job.price_on(target), engine.scheduler.slots.get(target.provider)
+    placement, slot = job.on(target), engine.scheduler.slots.get(target.provider)
     return {
         "target": target.name,
         "provider": target.provider,
         "model": target.model.id,
         "resident": slot is not None and target.model.id in slot.resident,
-        **_seconds(engine.scheduler.forecast(target, work_of(job, target))),
-        **({"price": round(price, 6)} if price else {}),
-        "parameters": _parameters(job, target),
-        "ignored": sorted(job.ignored_on(target)),
+        **_seconds(engine.scheduler.forecast(target, work_of(placement))),
+        **({"price": round(placement.price, 6)} if placement.price else {}),
+        "parameters": _parameters(placement),
+        "ignored": sorted(placement.ignored),
         "rules": [rule.name for rule in plan.rules.get(target.name, ())],
     }
 
@@ -94,9 +94,10 @@ def _seconds(expected: Forecast) -> Fields:
     }
 
 
-def _parameters(job: Job, target: Target) -> Fields:
+def _parameters(placement: Placement) -> Fields:
     """What of the request's parameters would be sent; of pictures only how many there are."""
-    params = {name: value for name, value in job.params_for(target).items() if name in target.model.parameters}
+    known = placement.target.model.parameters
+    params = {name: value for name, value in placement.params.items() if name in known}
     if "images" in params:
         params["images"] = len(params["images"])
     if "mask" in params:

@@ -6,15 +6,18 @@ goes first where several have room, so that a job never waits for the first whil
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from operator import itemgetter
 
-from imagerouter.jobs import Job, Target
+from imagerouter.jobs import Job, Sort, Target
 from imagerouter.routing.rules import Rule
 from imagerouter.scheduling.costs import Forecast
 
 Forecaster = Callable[[Job, Target], Forecast]
 
 Tiers = tuple[tuple[Target, ...], ...]
+Wish = tuple[int, float, bool]
+"""Less is better: the client's order, then what it sorts by, then what rules prefer."""
 
 
 def ranked(
@@ -29,44 +32,41 @@ def ranked(
     :param types: of each provider.
     :param rules: those that apply, by target.
     """
-    listed = list(targets)
-    wishes = {target.name: _wish(job, target, types, rules.get(target.name, ()), forecast) for target in listed}
-    places = {wish: place for place, wish in enumerate(sorted(set(wishes.values())))}
+    graded: list[tuple[tuple[bool, int], Wish, Target]] = []
+    for target in targets:
+        names, applied = {target.provider, types[target.provider]}, rules.get(target.name, ())
+        graded.append((_tier(job, target, names, applied), _wish(job, target, names, applied, forecast), target))
     tiers: dict[tuple[bool, int], list[Target]] = {}
-    for target in sorted(listed, key=lambda target: places[wishes[target.name]]):
-        tiers.setdefault(_tier(job, target, types, rules.get(target.name, ())), []).append(target)
+    for tier, _, target in sorted(graded, key=itemgetter(0, 1)):
+        tiers.setdefault(tier, []).append(target)
+    places = {wish: place for place, wish in enumerate(sorted({wish for _, wish, _ in graded}))}
     ranks: dict[str, int] = {}
-    for target in listed if len(places) > 1 else ():
+    for _, wish, target in graded if len(places) > 1 else ():
         # Of two targets on one provider the better one counts; that is the one which gets the job there.
-        place = places[wishes[target.name]]
-        ranks[target.provider] = min(place, ranks.get(target.provider, place))
-    return tuple(tuple(tiers[key]) for key in sorted(tiers)), ranks
+        ranks[target.provider] = min(places[wish], ranks.get(target.provider, places[wish]))
+    return tuple(map(tuple, tiers.values())), ranks
 
 
-def _tier(job: Job, target: Target, types: Mapping[str, str], rules: Sequence[Rule]) -> tuple[bool, int]:
+def _tier(job: Job, target: Target, names: Set[str], rules: Sequence[Rule]) -> tuple[bool, int]:
     """What rules avoid comes last, then what the configuration orders; the client's own order outdoes both."""
-    names = {target.provider, types[target.provider]}
-    wanted = names & {*job.preferences.order, *job.preferences.only}
-    avoided = not wanted and any(names & set(rule.avoid) for rule in rules)
-    own_order = job.preferences.order or job.preferences.sort
-    return avoided, 0 if own_order else target.order
+    wishes = job.preferences
+    is_avoided = bool(rules) and any(not names.isdisjoint(rule.avoid) for rule in rules)
+    is_wanted = is_avoided and not (names.isdisjoint(wishes.order) and names.isdisjoint(wishes.only))
+    return is_avoided and not is_wanted, 0 if wishes.order or wishes.sort else target.order
 
 
-def _wish(
-    job: Job, target: Target, types: Mapping[str, str], rules: Sequence[Rule], forecast: Forecaster | None
-) -> tuple[int, float, bool]:
-    """Less is better: the client's order, then what it sorts by, then what rules prefer."""
-    names = {target.provider, types[target.provider]}
-    order = [place for place, name in enumerate(job.preferences.order) if name in names]
-    first = order[0] if order else len(job.preferences.order)
-    return first, _measure(job, target, forecast), not any(names & set(rule.prefer) for rule in rules)
+def _wish(job: Job, target: Target, names: Set[str], rules: Sequence[Rule], forecast: Forecaster | None) -> Wish:
+    order, sort = job.preferences.order, job.preferences.sort
+    places = [place for place, name in enumerate(order) if name in names] if order else ()
+    measure = 0.0 if sort is None else _measure(job, target, sort, forecast)
+    is_preferred = bool(rules) and any(not names.isdisjoint(rule.prefer) for rule in rules)
+    return places[0] if places else len(order), measure, not is_preferred
 
 
-def _measure(job: Job, target: Target, forecast: Forecaster | None) -> float:
-    sort = job.preferences.sort
+def _measure(job: Job, target: Target, sort: Sort, forecast: Forecaster | None) -> float:
     if sort == "price":
-        return job.price_on(target)
-    if sort is None or forecast is None:
+        return job.on(target).price
+    if forecast is None:
         return 0.0
     expected = forecast(job, target)
     return expected.total if sort == "latency" else expected.render

@@ -11,6 +11,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
+
+import msgspec
 
 from imagerouter.errors import ImageRouterError
 from imagerouter.scheduling.costs import Costs
@@ -72,26 +75,29 @@ class Rule:
     patience: float
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(msgspec.Struct, frozen=True):
     """The next binding: the head of ``group`` runs on ``provider``."""
 
     provider: str
     group: Group
     cold: bool
     """Whether its model has to be loaded there."""
+    load: float
+    render: float
+    """Expected seconds."""
     key: tuple[float, float, int, int]
     """Where the client wants it, where it is done soonest, what was used longest ago, who came first."""
 
 
 def choose(slots: Mapping[str, Slot], groups: Iterable[Group], costs: Costs, rule: Rule, now: float) -> Choice | None:
     """The next binding, or ``None`` when no free slot has a taker. Called again after each binding."""
-    free = [(name, slot) for name, slot in slots.items() if slot.free]
-    if not free:
-        return None
     moment = _Moment(slots, list(groups), costs, rule, now)
-    choices = (moment.choice_of(name, slot) for name, slot in free)
-    return min((choice for choice in choices if choice is not None), key=lambda choice: choice.key, default=None)
+    best: Choice | None = None
+    for name, slot in slots.items():
+        choice = moment.choice_of(name, slot) if slot.free else None
+        if choice is not None and (best is None or choice.key < best.key):
+            best = choice
+    return best
 
 
 def preview(
@@ -108,7 +114,7 @@ def preview(
             return False, *choice.key[:3]
         load = 0.0 if model in slot.resident else LOAD_CHARGE * costs.loading(name, model)
         seconds = slot.busy(now) + load + costs.render(name, model, group.work)
-        return True, group.rank(name), seconds / group.weights[name], slot.used
+        return True, group.ranks[name], seconds / group.weights[name], slot.used
 
     return sorted((name for name in slots if name in group.models), key=key)
 
@@ -118,21 +124,34 @@ class _Moment:
 
     def __init__(self, slots: Mapping[str, Slot], groups: list[Group], costs: Costs, rule: Rule, now: float) -> None:
         self.slots, self.groups, self.costs, self.rule, self.now = slots, groups, costs, rule, now
-        self.open = sum(slot.capacity for slot in slots.values())
         self._clearing: dict[Group, float] = {}
         self._backlogs: dict[str, float] = {}
-        self.holders: dict[str, list[str]] = {}
+
+    @cached_property
+    def room(self) -> int:
+        """Of all providers."""
+        return sum(slot.capacity for slot in self.slots.values())
+
+    @cached_property
+    def holders(self) -> dict[str, list[str]]:
         """Providers by the native names of the models that they have loaded."""
-        for name, slot in slots.items():
+        holders: dict[str, list[str]] = {}
+        for name, slot in self.slots.items():
             for model in slot.resident if slot.capacity else ():
-                self.holders.setdefault(model, []).append(name)
+                holders.setdefault(model, []).append(name)
+        return holders
 
     def choice_of(self, name: str, slot: Slot) -> Choice | None:
         """What one free slot takes next."""
-        takers = [group for group in self.groups if name in group.models]
-        warm = [group for group in takers if group.models[name] in slot.resident]
-        others = (group for group in takers if group.models[name] not in slot.resident)
-        cold = [group for group in others if self.is_worth_loading(name, group)]
+        warm: list[Group] = []
+        cold: list[Group] = []
+        for group in self.groups:
+            if (model := group.models.get(name)) is None:
+                continue
+            if model in slot.resident:
+                warm.append(group)
+            elif self.is_worth_loading(name, group):
+                cold.append(group)
         if warm and (not cold or slot.streak < self._quantum(name, warm, cold)):
             group = min(warm, key=_age)
         elif cold:
@@ -142,15 +161,19 @@ class _Moment:
         return self.choice_for(name, slot, group)
 
     def choice_for(self, name: str, slot: Slot, group: Group) -> Choice | None:
-        model = group.models[name]
-        load, is_cold = LOAD_CHARGE * self.costs.loading(name, model), model not in slot.resident
+        head, model = group.head, group.models[name]
+        is_cold = model not in slot.resident
+        load = self.costs.loading(name, model) if is_cold or slot.foreign else 0.0
         # Somebody else's job may well leave another model loaded.
-        foreign = slot.foreign * (slot.usual + load)
-        if foreign and not group.ordered and self._has_room_sooner(name, group, foreign + load * is_cold):
+        foreign = slot.foreign * (slot.usual + LOAD_CHARGE * load)
+        if not is_cold:
+            load = 0.0
+        delay = foreign + LOAD_CHARGE * load
+        if foreign and not group.ordered and self._has_room_sooner(name, group, delay):
             return None
-        seconds = foreign + load * is_cold + self.costs.render(name, model, group.head.work)
-        weighted = seconds / group.weights[name]
-        return Choice(name, group, is_cold, (group.rank(name), weighted, slot.used, group.head.number))
+        render = self.costs.render(name, model, head.work)
+        weighted = (delay + render) / group.weights[name]
+        return Choice(name, group, is_cold, load, render, (group.ranks[name], weighted, slot.used, head.number))
 
     def is_worth_loading(self, name: str, group: Group) -> bool:
         if group.ordered or group.passed >= MOST_PASSED:
@@ -166,7 +189,7 @@ class _Moment:
         if name not in self._backlogs:
             takers = ((group, group.models[name]) for group in self.groups if name in group.models)
             total = sum(self.costs.render(name, model, group.work, group.count) for group, model in takers)
-            self._backlogs[name] = total / self.open
+            self._backlogs[name] = total / self.room
         return self._backlogs[name]
 
     def _seconds_where_loaded(self, group: Group) -> float:
@@ -178,7 +201,7 @@ class _Moment:
 
     def _clear_seconds(self, group: Group) -> float:
         rate, jobs = 0.0, float(group.count)
-        for model in group.natives:
+        for model in dict.fromkeys(group.models.values()):
             for name in self.holders.get(model, ()):
                 if group.models.get(name) != model:
                     continue

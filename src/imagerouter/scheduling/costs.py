@@ -16,7 +16,7 @@ from typing import Annotated
 
 import msgspec
 
-from imagerouter.jobs import Job, Target
+from imagerouter.jobs import Placement, Target
 from imagerouter.logs import get_logger
 
 log = get_logger(__name__)
@@ -51,30 +51,32 @@ class Line(msgspec.Struct):
     xx: Sum = 0.0
     xy: Sum = 0.0
 
-    def add(self, work: float, seconds: float, weight: float = 1.0) -> None:
-        self.n += weight
-        self.x += weight * work
-        self.y += weight * seconds
-        self.xx += weight * work * work
-        self.xy += weight * work * seconds
-
-    def age(self) -> None:
-        self.n, self.x, self.y = self.n * MEMORY, self.x * MEMORY, self.y * MEMORY
-        self.xx, self.xy = self.xx * MEMORY, self.xy * MEMORY
+    def add(self, work: float, seconds: float) -> None:
+        """One more observation; what was there counts a little less."""
+        self.n = self.n * MEMORY + 1
+        self.x = self.x * MEMORY + work
+        self.y = self.y * MEMORY + seconds
+        self.xx = self.xx * MEMORY + work * work
+        self.xy = self.xy * MEMORY + work * seconds
 
     def fit(self, prior: tuple[float, float]) -> tuple[float, float]:
         """``(fixed, rate)``, neither below zero; the prior's line decides what the observations leave open."""
-        held = Line(self.n, self.x, self.y, self.xx, self.xy)
+        n, x, y, xx, xy = self.n, self.x, self.y, self.xx, self.xy
         for work in (0.0, USUAL_WORK):
-            held.add(work, prior[0] + prior[1] * work, PRIOR_WEIGHT)
-        spread = held.n * held.xx - held.x * held.x
+            seconds = prior[0] + prior[1] * work
+            n += PRIOR_WEIGHT
+            x += PRIOR_WEIGHT * work
+            y += PRIOR_WEIGHT * seconds
+            xx += PRIOR_WEIGHT * work * work
+            xy += PRIOR_WEIGHT * work * seconds
+        spread = n * xx - x * x
         if spread <= 0:
             return prior  # no observations lead here, but a file may
-        rate = (held.n * held.xy - held.x * held.y) / spread
+        rate = (n * xy - x * y) / spread
         if rate < 0:
-            return held.y / held.n, 0.0
-        fixed = (held.y - rate * held.x) / held.n
-        return (fixed, rate) if fixed >= 0 else (0.0, held.xy / held.xx)
+            return y / n, 0.0
+        fixed = (y - rate * x) / n
+        return (fixed, rate) if fixed >= 0 else (0.0, xy / xx)
 
 
 class Average(msgspec.Struct):
@@ -165,7 +167,8 @@ class Costs:
         :param load: what the provider says that loading took; those who can't tell leave it at 0.
         :param cold: whether the model had to be loaded, as far as was known before.
         """
-        for learned in self._learn_of(provider, model):
+        everything, pool, own = self._learn_of(provider, model)
+        for learned in (everything, pool, own):
             learned.jobs += 1
         load = load if load > 0 else 0.0  # NaN included
         if load:
@@ -174,7 +177,7 @@ class Costs:
             self.rendered(provider, model, work, max(0.0, seconds - load))
         else:
             # Nobody tells the load: it is what the job took longer than a warm one, and never more than all of it.
-            is_known = self._learn_of(provider, model)[-1].render.n >= TRUSTED - 1
+            is_known = own.render.n >= TRUSTED - 1
             rest = seconds - self.render(provider, model, work) if is_known else self.loading(provider, model)
             self.loaded(provider, model, max(0.0, min(rest, seconds)))
 
@@ -186,7 +189,6 @@ class Costs:
         if own.render.n >= TRUSTED - 1:
             seconds = _within(seconds, self.render(provider, model, work))
         for learned in (everything, pool, own):
-            learned.render.age()
             learned.render.add(work, seconds)
         if everything.render.n < SETTLED:
             self._lines.clear()
@@ -228,8 +230,11 @@ class Costs:
 
     def _learn_of(self, provider: str, model: str) -> tuple[Learned, Learned, Learned]:
         known = self._known
-        pool = known.providers.setdefault(provider, Learned())
-        return known.everything, pool, known.models.setdefault(provider, {}).setdefault(model, Learned())
+        try:
+            return known.everything, known.providers[provider], known.models[provider][model]
+        except KeyError:
+            pool = known.providers.setdefault(provider, Learned())
+            return known.everything, pool, known.models.setdefault(provider, {}).setdefault(model, Learned())
 
     def _line(self, provider: str, model: str) -> tuple[float, float]:
         """Its own line, which its provider's holds, which everybody's holds, which the guess holds."""
@@ -242,14 +247,13 @@ class Costs:
         return line
 
 
-def work_of(job: Job, target: Target) -> float:
+def work_of(placement: Placement) -> float:
     """Steps times megapixels of all images of a job, a second pass included, as far as the request tells."""
-    params = job.params_for(target)
-    steps = params.get("steps") or _usual_steps(target)
-    work = steps * job.megapixels_on(target)
-    if (hires := params.get("hires")) is not None:
+    steps = placement.params.get("steps") or _usual_steps(placement.target)
+    work = steps * placement.megapixels
+    if (hires := placement.params.get("hires")) is not None:
         work *= 1 + hires.scale**2 * (hires.strength or 0.5) * (hires.steps or steps) / steps
-    return float(max(0.0, work * job.n))
+    return float(max(0.0, work * placement.job.n))
 
 
 def _usual_steps(target: Target) -> float:

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from imagerouter.clock import now
 from imagerouter.errors import ImageRouterError, ProviderUnavailableError, QueueFullError
@@ -18,7 +17,7 @@ from imagerouter.jobs import Target
 from imagerouter.scheduling.choice import Choice, Rule, Slot, choose, preview
 from imagerouter.scheduling.costs import Costs, Forecast
 from imagerouter.scheduling.forecast import forecast, spread
-from imagerouter.scheduling.waiting import Group, Lease, Waiter, least_entitled, weight_of
+from imagerouter.scheduling.waiting import Candidate, Group, Lease, Waiter, least_entitled, weight_of
 
 LONGEST_RETRY = 600.0
 """Seconds; no ``retry-after`` says more."""
@@ -35,7 +34,7 @@ class Scheduler:
         self.slots: dict[str, Slot] = {}
         self.costs = Costs() if costs is None else costs
         self._waiters: dict[int, Waiter] = {}
-        self._groups: dict[tuple[object, ...], Group] = {}
+        self._groups: dict[tuple[Candidate, ...], Group] = {}
         self._idle: dict[str, list[asyncio.Event]] = {}
         self._arrivals = 0
         self.limit_to(limit=limit, quantum=quantum, wait_timeout=wait_timeout)
@@ -76,11 +75,10 @@ class Scheduler:
         """
         if (slot := self.slots.get(provider)) is not None:
             slot.capacity, slot.closed = 0, error
-        for waiter in [waiter for waiter in self._waiters.values() if provider in waiter.targets]:
-            if self._is_hopeless(waiter):
-                self._leave(waiter)
-                if not waiter.bound.done():
-                    waiter.bound.set_exception(error())
+        for waiter in [each for each in self._waiters.values() if provider in each.targets and self._is_hopeless(each)]:
+            self._leave(waiter)
+            if not waiter.bound.done():
+                waiter.bound.set_exception(error())
         self._bind()
 
     async def idle(self, provider: str) -> None:
@@ -99,7 +97,6 @@ class Scheduler:
             del waiter.targets[provider]
             self._join(waiter)
 
-    @asynccontextmanager
     async def lease(
         self,
         candidates: Iterable[Target],
@@ -108,11 +105,11 @@ class Scheduler:
         ranks: Mapping[str, int] | None = None,
         owner: str | None = None,
         priority: int = 0,
-        deadline: float | None = None,
+        deadline: float = math.inf,
         moved: Callable[[int], None] | None = None,
         again: Lease | None = None,
-    ) -> AsyncIterator[Lease]:
-        """Wait for the right to run on one of ``candidates`` (best first), and hold it.
+    ) -> Lease:
+        """Wait for the right to run on one of ``candidates`` (best first), to be held by ``with``.
 
         :param work: steps times megapixels, of all images: what `Costs` tells the seconds from.
         :param ranks: place of each provider where several have room, which counts before all else; 0 goes first.
@@ -128,33 +125,31 @@ class Scheduler:
         targets: dict[str, Target] = {}
         for target in candidates:
             targets.setdefault(target.provider, target)
+        moment = now()
         waiter = Waiter(
             again.number if again else self._arrivals,
             targets,
             asyncio.get_running_loop().create_future(),
-            arrived=again.arrived if again else now(),
-            joined=now() if again else None,
+            arrived=again.arrived if again else moment,
+            joined=moment if again else None,
             work=work,
             ranks=ranks or {},
             owner=owner,
             weight=weight_of(priority),
             moved=moved,
         )
-        lease = await self._acquire(waiter, self._wait_timeout if deadline is None else deadline)
-        try:
-            yield lease
-        finally:
-            self._release(lease)
-
-    async def _acquire(self, waiter: Waiter, deadline: float) -> Lease:
         self._check_open(waiter)
         self._join(waiter)
         self._bind()
-        if not waiter.bound.done() and waiter.joined is None and self.waiting > self._limit:
+        if waiter.bound.done():
+            return waiter.bound.result()
+        if again is None and self.waiting > self._limit:
             self._turn_one_away(waiter)
-        seconds = min(deadline, self._wait_timeout)
+        return await self._turn_of(waiter, min(deadline, self._wait_timeout))
+
+    async def _turn_of(self, waiter: Waiter, seconds: float) -> Lease:
         try:
-            async with asyncio.timeout(None if waiter.bound.done() else seconds):
+            async with asyncio.timeout(seconds):
                 return await waiter.bound
         except BaseException as error:
             self._abandon(waiter)
@@ -177,32 +172,32 @@ class Scheduler:
 
     def _check_open(self, waiter: Waiter) -> None:
         """Candidates may have gone away since the job was planned."""
-        known = [provider for provider in waiter.targets if provider in self.slots]
-        closed = [slot.closed for provider in known if (slot := self.slots[provider]).closed is not None]
-        gone = waiter.targets.keys() - set(known)
-        for provider in gone:
-            del waiter.targets[provider]
-        if not known:
-            raise ProviderUnavailableError(f"{' and '.join(f'`{name}`' for name in gone)} can't be used any more")
-        if len(closed) == len(known) and closed[0] is not None:
-            raise closed[0]()
+        if gone := waiter.targets.keys() - self.slots.keys():
+            for provider in gone:
+                del waiter.targets[provider]
+            if not waiter.targets:
+                names = " and ".join(f"`{name}`" for name in sorted(gone))
+                raise ProviderUnavailableError(f"{names} can't be used any more")
+        errors = [error for provider in waiter.targets if (error := self.slots[provider].closed) is not None]
+        if len(errors) == len(waiter.targets):
+            raise errors[0]()
 
     def _join(self, waiter: Waiter) -> None:
-        key = waiter.key
-        if (group := self._groups.get(key)) is None:
-            group = self._groups[key] = Group(waiter)
+        candidates = waiter.candidates
+        if (group := self._groups.get(candidates)) is None:
+            group = self._groups[candidates] = Group(candidates)
         group.add(waiter)
         self._waiters[waiter.number] = waiter
 
     def _leave(self, waiter: Waiter) -> None:
-        group = self._groups[waiter.key]
+        group = self._groups[waiter.candidates]
         group.drop(waiter)
         self._forget(waiter, group)
 
     def _forget(self, waiter: Waiter, group: Group) -> None:
         del self._waiters[waiter.number]
         if not group.count:
-            del self._groups[waiter.key]
+            del self._groups[group.candidates]
 
     def _abandon(self, waiter: Waiter) -> None:
         """The job gave up; a slot that it was bound to in the same moment goes back."""
@@ -226,13 +221,12 @@ class Scheduler:
         if not self._waiters:
             return
         moment = now()
-        while (choice := choose(self.slots, self._groups.values(), self.costs, self._rule, moment)) is not None:
+        while self._waiters and (choice := choose(self.slots, self._groups.values(), self.costs, self._rule, moment)):
             self._occupy(choice, moment)
-        for position, waiter in enumerate(sorted(self._waiters.values(), key=lambda waiter: waiter.number)):
-            if waiter.position != position:
+        for position, (_, waiter) in enumerate(sorted(self._waiters.items())):
+            if waiter.moved is not None and waiter.position != position:
                 waiter.position = position
-                if waiter.moved is not None:
-                    waiter.moved(position)
+                waiter.moved(position)
 
     def _occupy(self, choice: Choice, now: float) -> None:
         waiter, slot = choice.group.take(), self.slots[choice.provider]
@@ -241,20 +235,27 @@ class Scheduler:
             return
         target = waiter.targets[choice.provider]
         others = [group for group in self._groups.values() if group.rivals(choice.provider, target.model.id)]
-        render = self.costs.render(choice.provider, target.model.id, waiter.work)
         if choice.cold:
             # What a load evicts is the provider's to say (`observe`); until then only this model is certain.
             slot.resident, slot.streak = frozenset({target.model.id}), 0.0
             slot.loading[waiter.number] = target.model.id
             for group in others:
                 group.passed += 1
-        slot.streak = slot.streak + render if others else 0.0
+        slot.streak = slot.streak + choice.render if others else 0.0
         slot.running += 1
-        slot.used, slot.usual = waiter.number, render
-        load = self.costs.loading(choice.provider, target.model.id) if choice.cold else 0.0
-        slot.ends[waiter.number] = now + load + render
-        waited = now - (waiter.arrived if waiter.joined is None else waiter.joined)
-        lease = Lease(target, waiter.number, waiter.work, choice.cold, self.costs, waiter.arrived, waited)
+        slot.used, slot.usual = waiter.number, choice.render
+        slot.ends[waiter.number] = now + choice.load + choice.render
+        lease = Lease(
+            target,
+            waiter.number,
+            waiter.work,
+            choice.cold,
+            expected=choice.load + choice.render,
+            arrived=waiter.arrived,
+            waited=now - (waiter.arrived if waiter.joined is None else waiter.joined),
+            costs=self.costs,
+            release=self._release,
+        )
         waiter.bound.set_result(lease)
 
     def waiting_for(self, provider: str) -> int:
@@ -271,7 +272,7 @@ class Scheduler:
         if not targets:
             return []
         probe = Waiter(self._arrivals + 1, targets, asyncio.get_running_loop().create_future(), now(), work, ranks)
-        group = Group(probe)
+        group = Group(probe.candidates)
         group.add(probe)
         order = preview(self.slots, self._groups.values(), self.costs, self._rule, now=now(), group=group)
         return [targets[name] for name in order]

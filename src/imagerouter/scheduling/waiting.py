@@ -7,6 +7,9 @@ import heapq
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from types import TracebackType
+
+import msgspec
 
 from imagerouter.jobs import Target
 from imagerouter.scheduling.costs import Costs
@@ -19,20 +22,34 @@ LEAST_WORK = 1e-3
 """A job that seems to cost nothing is still one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Lease:
-    """The right to run one job on ``target``."""
+Candidate = tuple[str, str, float, int]
+"""A provider, its native model, how many times faster than it is it counts, and its place where several have room."""
+
+
+class Lease(msgspec.Struct, frozen=True):
+    """The right to run one job on ``target``. It is given back at the end of the ``with`` block."""
 
     target: Target
     number: int
     work: float
     cold: bool
     """Whether the model wasn't loaded there, as far as is known."""
-    costs: Costs
-    arrived: float = 0.0
+    expected: float
+    """Seconds that the job will take, loading included."""
+    arrived: float
     """When its job first came, in loop time."""
-    waited: float = 0.0
+    waited: float
     """Seconds in the queue before this attempt."""
+    costs: Costs
+    release: Callable[[Lease], None]
+
+    def __enter__(self) -> Lease:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release(self)
 
     def ran(self, seconds: float, load: float = 0.0) -> None:
         """Learn from a job that ran well. ``load``: the part that the provider says went into loading."""
@@ -66,10 +83,10 @@ class Waiter:
         return max(self.work, LEAST_WORK) / self.weight
 
     @property
-    def key(self) -> tuple[object, ...]:
-        """Equal for the jobs of one group."""
+    def candidates(self) -> tuple[Candidate, ...]:
+        """Best first. Equal for the jobs of one group."""
         rank = self.ranks.get
-        return tuple((name, t.model.id, t.weight, rank(name, 0)) for name, t in self.targets.items())
+        return tuple([(name, t.model.id, t.weight, rank(name, 0)) for name, t in self.targets.items()])
 
 
 def weight_of(priority: int) -> float:
@@ -91,21 +108,26 @@ class Group:
     others are now. So one job overtakes most of the two hundred of another owner, and nobody saves up.
     """
 
-    def __init__(self, waiter: Waiter) -> None:
-        """For jobs with the candidates of ``waiter``, which isn't added yet."""
-        self.models = {provider: target.model.id for provider, target in waiter.targets.items()}
+    def __init__(self, candidates: tuple[Candidate, ...]) -> None:
+        self.candidates = candidates
+        """What its jobs have in common; best first."""
+        self.models: dict[str, str] = {}
         """Native model by provider, best first."""
-        self.natives = frozenset(self.models.values())
-        self.weights = {provider: target.weight for provider, target in waiter.targets.items()}
+        self.weights: dict[str, float] = {}
         """How many times faster than it is each provider counts."""
-        self._ranks = dict(waiter.ranks)
-        self.ordered = len({self.rank(provider) for provider in self.models}) > 1
+        self.ranks: dict[str, int] = {}
+        """The place of each provider where several have room: 0 goes first."""
+        for provider, model, weight, rank in candidates:
+            self.models[provider], self.weights[provider], self.ranks[provider] = model, weight, rank
+        self.ordered = len(set(self.ranks.values())) > 1
         """Whether it matters to somebody which provider takes its jobs."""
         self.count = 0
         self.work = 0.0
         self.weight = 0.0
         self.passed = 0
         """How often another model was loaded where this group's could have been, since it was last served."""
+        self.head: Waiter
+        """Whose turn it is, while there is one."""
         self._weighted_arrivals = 0.0
         self._heap: list[tuple[float, int, int, Waiter]] = []
         self._entries = 0
@@ -136,23 +158,12 @@ class Group:
         self._count(waiter, -1)
 
     @property
-    def head(self) -> Waiter:
-        """Whose turn it is."""
-        while not self._heap[0][-1].waits:
-            heapq.heappop(self._heap)
-        return self._heap[0][-1]
-
-    @property
     def urgency(self) -> float:
         return self.weight / self.count
 
     def wait(self, now: float) -> float:
         """Seconds that its jobs have waited, all together, each weighted by its priority."""
         return max(0.0, now * self.weight - self._weighted_arrivals)
-
-    def rank(self, provider: str) -> int:
-        """The place of a provider where several have room: 0 goes first."""
-        return self._ranks.get(provider, 0)
 
     def rivals(self, provider: str, model: str) -> bool:
         """Whether it waits for another model on that provider."""
@@ -164,3 +175,7 @@ class Group:
         self.work = max(0.0, self.work + sign * waiter.work)
         self.weight += sign * waiter.weight
         self._weighted_arrivals += sign * waiter.weight * waiter.arrived
+        while self._heap and not self._heap[0][-1].waits:
+            heapq.heappop(self._heap)
+        if self._heap:
+            self.head = self._heap[0][-1]

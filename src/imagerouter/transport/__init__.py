@@ -17,12 +17,9 @@ import httpx
 from imagerouter.transport.connection import Connection, Origin, connect
 from imagerouter.transport.exchange import Exchange, UnansweredError
 from imagerouter.transport.heads import Head
+from imagerouter.transport.outgoing import Outgoing
 
 __all__ = ["Transport"]
-
-_PORTS = {"http": 80, "https": 443}
-_REPEATABLE = {"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"}
-"""RFC 9110, section 9.2.2: what does the same when it is done twice."""
 
 
 class Transport(httpx.AsyncBaseTransport):
@@ -44,14 +41,19 @@ class Transport(httpx.AsyncBaseTransport):
         self._open: set[Connection] = set()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        origin = _origin(request)
-        if connection := self._idle_one(origin):
-            try:
-                return await self._ask(connection, request)
-            except UnansweredError:
-                if not _may_be_repeated(request):
-                    raise
-        return await self._ask(await self._connect(origin, request), request)
+        head, exchange = await self._begun(Outgoing.of(request))
+        return _Response(head, exchange, _Body(exchange, self._end))
+
+    async def ask(self, request: Outgoing) -> tuple[Head, bytes]:
+        """The whole answer at once, its body as it was sent."""
+        head, exchange = await self._begun(request, whole=True)
+        try:
+            body = await exchange.rest()
+        except BaseException:
+            exchange.connection.abort()
+            raise
+        self._end(exchange)
+        return head, body
 
     async def aclose(self) -> None:
         """Close all connections, those in use included."""
@@ -60,8 +62,17 @@ class Transport(httpx.AsyncBaseTransport):
             connection.abort()
         await asyncio.gather(*(connection.closed for connection in connections))
 
-    async def _connect(self, origin: Origin, request: httpx.Request) -> Connection:
-        connection = await connect(origin, self._tls, request.extensions.get("timeout", {}).get("connect"))
+    async def _begun(self, request: Outgoing, *, whole: bool = False) -> tuple[Head, Exchange]:
+        if connection := self._idle_one(request.origin):
+            try:
+                return await self._sent(connection, request, whole)
+            except UnansweredError:
+                if not request.is_repeatable:
+                    raise
+        return await self._sent(await self._connected(request), request, whole)
+
+    async def _connected(self, request: Outgoing) -> Connection:
+        connection = await connect(request.origin, self._tls, request.timeouts.get("connect"))
         self._open.add(connection)
         connection.closed.add_done_callback(lambda _: self._forget(connection))
         return connection
@@ -71,15 +82,14 @@ class Transport(httpx.AsyncBaseTransport):
         if connection in self._idle:
             self._idle.remove(connection)
 
-    async def _ask(self, connection: Connection, request: httpx.Request) -> httpx.Response:
-        exchange = Exchange(connection, request)
+    async def _sent(self, connection: Connection, request: Outgoing, whole: bool) -> tuple[Head, Exchange]:
+        exchange = Exchange(connection, request, whole=whole)
         try:
             await exchange.send()
-            head = await exchange.head()
+            return await exchange.head(), exchange
         except BaseException:
             connection.abort()
             raise
-        return _Response(head, exchange, _Body(exchange, self._release))
 
     def _idle_one(self, origin: Origin) -> Connection | None:
         for connection in reversed(self._idle):
@@ -90,7 +100,12 @@ class Transport(httpx.AsyncBaseTransport):
                 connection.abort()
         return None
 
-    def _release(self, connection: Connection) -> None:
+    def _end(self, exchange: Exchange) -> None:
+        """Keep its connection for the next one, if it is good for that."""
+        connection = exchange.connection
+        if not exchange.is_reusable:
+            connection.abort()
+            return
         now = connection.expire_after(self._keepalive)
         self._idle.append(connection)
         while self._idle and (len(self._idle) > self._most_idle or self._idle[0].expires <= now):
@@ -100,9 +115,9 @@ class Transport(httpx.AsyncBaseTransport):
 class _Body(httpx.AsyncByteStream):
     """An iterator rather than a generator: there is nothing to be cleaned up when nobody reads on."""
 
-    def __init__(self, exchange: Exchange, release: Callable[[Connection], None]) -> None:
+    def __init__(self, exchange: Exchange, end: Callable[[Exchange], None]) -> None:
         self.exchange = exchange
-        self._release = release
+        self._end = end
         self._closed = False
 
     def __aiter__(self) -> _Body:
@@ -119,13 +134,9 @@ class _Body(httpx.AsyncByteStream):
         return piece
 
     async def aclose(self) -> None:
-        if self._closed:
-            return
-        self._closed = True
-        if self.exchange.is_reusable:
-            self._release(self.exchange.connection)
-        else:
-            self.exchange.connection.abort()
+        if not self._closed:
+            self._closed = True
+            self._end(self.exchange)
 
 
 class _Response(httpx.Response):
@@ -139,16 +150,3 @@ class _Response(httpx.Response):
     async def aread(self) -> bytes:
         self._exchange.whole = True
         return await super().aread()
-
-
-def _origin(request: httpx.Request) -> Origin:
-    url = request.url
-    if url.scheme not in _PORTS or not url.raw_host:
-        raise httpx.UnsupportedProtocol("an address must begin with http:// or https:// and name a host")
-    host = url.raw_host.decode("ascii")
-    name = request.extensions.get("sni_hostname", host) if url.scheme == "https" else None
-    return Origin(host, _PORTS[url.scheme] if url.port is None else url.port, name)
-
-
-def _may_be_repeated(request: httpx.Request) -> bool:
-    return request.method in _REPEATABLE and isinstance(request.stream, httpx.ByteStream)

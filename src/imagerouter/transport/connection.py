@@ -6,23 +6,24 @@ import asyncio
 import ipaddress
 import select
 import ssl
-from dataclasses import dataclass
-from typing import Any, cast
+from collections.abc import Callable
+from typing import Any, NamedTuple, cast
 
 import httpx
 
 SCRATCH = 64 * 1024
 """Bytes that are read from a socket at a time without knowing what they are."""
+_FIRST = 8 * 1024
+"""Bytes that are read of an answer's beginning: its head, and no more than is cheap to move to where the body stays."""
 _TLS_RECORD = 32 * 1024
 """More than the plain bytes of a TLS record that OpenSSL may have decrypted already."""
-_ENOUGH = 256 * 1024
-"""Bytes that wait to be read before the socket is left alone."""
+_ENOUGH = SCRATCH
+"""Bytes that wait to be read before the socket is left alone: what comes then may go where it stays at once."""
 _NEXT_ADDRESS = 0.25
 """Seconds until the next address of a host is tried beside the first: RFC 8305, section 8."""
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(NamedTuple):
     """Where connections lead to, and under what name their certificates are checked."""
 
     host: str
@@ -32,7 +33,7 @@ class Origin:
 
 
 class Connection(asyncio.BufferedProtocol):
-    """What arrives is kept in ``received``, or goes straight to where `fill` was told to put it.
+    """What arrives is kept in ``received``, or goes straight to where `aim` was told to put it.
 
     One task at a time waits on it. How long that may take (``patience``, in seconds) counts anew from every byte that
     moves.
@@ -45,6 +46,8 @@ class Connection(asyncio.BufferedProtocol):
         self.received = bytearray()
         self.ended = False
         """Nothing comes any more, and nothing can be sent."""
+        self.on_arrival: Callable[[], None] | None = None
+        """Told that there is more in ``received``; it may say by `aim` where the rest goes before that is read."""
         self.error: Exception | None = None
         """Why, where it wasn't the backend's decision."""
         self.expires = 0.0
@@ -52,6 +55,7 @@ class Connection(asyncio.BufferedProtocol):
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._loop = self.closed.get_loop()
         self._scratch = memoryview(bytearray(SCRATCH))
+        self._arrivals = 0
         self._target: memoryview | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -60,6 +64,7 @@ class Connection(asyncio.BufferedProtocol):
         self._unsent = 0
         self._full = False
         self._paused = False
+        self._poll: select.poll | None = None
 
     # What asyncio calls.
 
@@ -69,6 +74,8 @@ class Connection(asyncio.BufferedProtocol):
     def get_buffer(self, sizehint: int) -> memoryview:
         if self._target is not None:
             return self._target
+        if self.on_arrival is not None and self.origin.name is None:
+            return self._scratch[:_FIRST]
         # What asyncio's TLS has in store when the backend hangs up is lost unless it fits.
         if sizehint + _TLS_RECORD > len(self._scratch):
             self._scratch = memoryview(bytearray(sizehint + _TLS_RECORD))
@@ -78,6 +85,9 @@ class Connection(asyncio.BufferedProtocol):
         self._moved = self._loop.time()
         if self._target is None:
             self.received += self._scratch[:nbytes]
+            self._arrivals += 1
+            if self.on_arrival is not None:
+                self.on_arrival()
             if len(self.received) >= _ENOUGH and not self._paused:
                 self._paused = True
                 self._transport.pause_reading()
@@ -131,11 +141,11 @@ class Connection(asyncio.BufferedProtocol):
 
         :param patience: seconds in which nothing moves.
         """
-        known = len(self.received)
+        known = self._arrivals
         self._resume()
-        while len(self.received) == known and not self.ended:
+        while self._arrivals == known and not self.ended:
             await self._wait(patience, httpx.ReadTimeout)
-        return len(self.received) > known
+        return self._arrivals > known
 
     async def room(self, patience: float | None) -> None:
         """Wait until something was taken, or something else happened."""
@@ -143,29 +153,35 @@ class Connection(asyncio.BufferedProtocol):
 
     def take(self, count: int) -> bytes:
         """Up to so many bytes of those that have arrived."""
+        if count >= len(self.received):
+            piece = bytes(self.received)
+            self.received.clear()
+            return piece
         with memoryview(self.received) as view, view[:count] as wanted:
             piece = wanted.tobytes()
         del self.received[:count]
         return piece
 
-    async def fill(self, target: memoryview, patience: float | None) -> int:
-        """Receive exactly what fits, without a detour. Returns how much that was when the backend hung up."""
+    def aim(self, target: memoryview) -> None:
+        """Put what has arrived there, and receive what is missing without a detour."""
         known = self.take(len(target))
         target[: len(known)] = known
-        if len(known) == len(target):
-            return len(target)
-        self._target = target[len(known) :]
+        self._target = target[len(known) :] or None
         self._resume()
+
+    async def filled(self, patience: float | None) -> bool:
+        """Wait until the target is full; ``False`` if the backend hung up before that."""
         try:
             while self._target is not None and not self.ended:
                 await self._wait(patience, httpx.ReadTimeout)
-            return len(target) - (0 if self._target is None else len(self._target))
+            return self._target is None
         finally:
             self._target = None
 
     def abort(self) -> None:
         """Close at once: nothing more arrives or is sent."""
         self.ended = True
+        self._target = None
         self._transport.abort()
 
     def expire_after(self, seconds: float) -> float:
@@ -181,9 +197,10 @@ class Connection(asyncio.BufferedProtocol):
         """
         if self.ended or self.received or self._loop.time() >= self.expires:
             return True
-        poll = select.poll()
-        poll.register(self._transport.get_extra_info("socket").fileno(), select.POLLIN)
-        return bool(poll.poll(0))
+        if self._poll is None:
+            self._poll = select.poll()
+            self._poll.register(self._transport.get_extra_info("socket").fileno(), select.POLLIN)
+        return bool(self._poll.poll(0))
 
     def _resume(self) -> None:
         if self._paused and not self.ended:
