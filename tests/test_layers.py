@@ -30,6 +30,7 @@ CONTRACT = {
     "imagerouter.remote",
     "imagerouter.samplers",
     "imagerouter.sources",
+    "imagerouter.suggest",
     "imagerouter.tasks",
     "imagerouter.types",
     "imagerouter.units",

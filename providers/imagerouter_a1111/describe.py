@@ -9,7 +9,6 @@ from imagerouter_a1111.checkpoints import sha256_of
 from imagerouter_a1111.config import A1111Model
 from imagerouter_a1111.orders import EDIT_STRENGTH
 from imagerouter_a1111.recipe import Checkpoint, Stock
-from imagerouter_a1111.samplers import Samplers
 
 _SMALLEST = 64
 """Below it the networks have no picture left at their lowest level."""
@@ -32,7 +31,7 @@ def model(name: str, checkpoint: Checkpoint, entry: A1111Model, traits: Traits, 
 
 def _parameters(width: int, height: int, traits: Traits, stock: Stock) -> dict[str, Descriptor]:
     """Canonical parameter → its limits, for those that have an effect on this model."""
-    usual, samplers = traits.usual, Samplers(stock)
+    usual, samplers = traits.usual, stock.choices
     is_guided = usual.cfg_scale is not None
     has_guidance = stock.dialect.name in ("forge", "sdcpp", "sdnext") and usual.guidance is not None
     table: list[tuple[str, bool, Descriptor]] = [
@@ -41,8 +40,8 @@ def _parameters(width: int, height: int, traits: Traits, stock: Stock) -> dict[s
         ("cfg_scale", is_guided, between(0, 100, usual.cfg_scale)),
         ("guidance", has_guidance, between(0, 100, usual.guidance)),
         ("seed", True, between(0, 2**32 - 1)),
-        ("sampler", bool(samplers.samplers), one_of(samplers.samplers)),
-        ("scheduler", bool(samplers.schedulers), one_of(samplers.schedulers)),
+        ("sampler", bool(samplers.samplers), _chosen(samplers.samplers, usual.sampler)),
+        ("scheduler", bool(samplers.schedulers), _chosen(samplers.schedulers, usual.scheduler)),
         ("strength", True, between(0, 1, EDIT_STRENGTH)),
         ("clip_skip", traits.has_clip_skip, between(1, 12)),
         ("vae", bool(stock.vaes), STRING),  # no list of choices: a name may lack its ending
@@ -55,3 +54,7 @@ def _parameters(width: int, height: int, traits: Traits, stock: Stock) -> dict[s
         ("height", True, between(_SMALLEST, LARGEST, height)),
     ]
     return {name: descriptor for name, applies, descriptor in table if applies}
+
+
+def _chosen(names: tuple[str, ...], usual: str) -> Descriptor:
+    return one_of(names, usual if usual in names else None)

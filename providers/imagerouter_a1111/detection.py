@@ -28,6 +28,8 @@ class Detected:
     capabilities: Mapping[str, Any] = field(default_factory=dict)
     defaults: Mapping[str, Any] = field(default_factory=dict)
     """Of settings, where the server tells them; they go before those of the dialect."""
+    flags: Mapping[str, Any] = field(default_factory=dict)
+    """``/sdapi/v1/cmd-flags``: how the server was started."""
 
 
 async def detect(name: str, api: Api, config: A1111Config) -> Detected:
@@ -39,10 +41,11 @@ async def detect(name: str, api: Api, config: A1111Config) -> Detected:
         )
     if config.dialect == "sdcpp" or (config.dialect == "auto" and set(settings) == _TINY):
         return await _tiny(name, api, config)
-    described = await api.try_get("openapi.json", {})
+    described, flags = await asyncio.gather(api.try_get("openapi.json", {}), api.try_get("sdapi/v1/cmd-flags", {}))
+    flags = flags if isinstance(flags, dict) else {}
     routes = _routes(described)
-    chosen = await _named(api, described, routes) if config.dialect == "auto" else config.dialect
-    return Detected(DIALECTS[chosen], _fields(described), routes, defaults=await _defaults(api, routes))
+    chosen = await _named(api, described, routes, flags) if config.dialect == "auto" else config.dialect
+    return Detected(DIALECTS[chosen], _fields(described), routes, defaults=await _defaults(api, routes), flags=flags)
 
 
 async def _tiny(name: str, api: Api, config: A1111Config) -> Detected:
@@ -52,18 +55,16 @@ async def _tiny(name: str, api: Api, config: A1111Config) -> Detected:
     return Detected(DIALECTS["sdcpp"], capabilities=capabilities if isinstance(capabilities, dict) else {})
 
 
-async def _named(api: Api, described: Any, routes: frozenset[str]) -> DialectName:
-    version, flags = await asyncio.gather(
-        api.try_get("sdapi/v1/version", {}) if "/sdapi/v1/version" in routes or not routes else _nothing(),
-        api.try_get("sdapi/v1/cmd-flags", {}),
-    )
+async def _named(api: Api, described: Any, routes: frozenset[str], flags: Mapping[str, Any]) -> DialectName:
+    has_version = "/sdapi/v1/version" in routes or not routes
+    version = await api.try_get("sdapi/v1/version", {}) if has_version else None
     info = described.get("info") if isinstance(described, dict) else None
     title = info.get("title") if isinstance(info, dict) else None
     if title == "SD.Next" or (isinstance(version, dict) and version.get("app") == "sd.next"):
         return "sdnext"
     if "/sdapi/v1/sd-modules" in routes:
         return "forge"
-    return "reforge" if isinstance(flags, dict) and set(flags) & _REFORGE_FLAGS else "a1111"
+    return "reforge" if set(flags) & _REFORGE_FLAGS else "a1111"
 
 
 async def _defaults(api: Api, routes: frozenset[str]) -> dict[str, Any]:
@@ -74,10 +75,6 @@ async def _defaults(api: Api, routes: frozenset[str]) -> dict[str, Any]:
     options = described.get("options") if isinstance(described, dict) else None
     rows = options.items() if isinstance(options, dict) else ()
     return {name: row["default"] for name, row in rows if isinstance(row, dict) and "default" in row}
-
-
-async def _nothing() -> None:
-    return None
 
 
 def _routes(described: Any) -> frozenset[str]:

@@ -9,10 +9,9 @@ from typing import Any
 from imagerouter import ImageRequest, InvalidParameterError, MisconfiguredError, Operation, ProviderRejectedError
 from imagerouter.canvas import LARGEST, Size, choose
 from imagerouter.names import demand, find
-from imagerouter_a1111 import options, pictures, prompts
+from imagerouter_a1111 import options, parity, pictures, prompts
 from imagerouter_a1111.config import A1111Config
 from imagerouter_a1111.recipe import Order, Recipe, Sampler, SecondPass, Stock
-from imagerouter_a1111.samplers import Samplers
 
 EDIT_STRENGTH = 0.75
 """An edit without a mask keeps the composition; an area to repaint is drawn anew."""
@@ -92,7 +91,7 @@ class _Honoured:
 
     def sampler(self) -> tuple[Sampler, tuple[str, str | None]]:
         """As the server writes it, and the canonical names of sampler and scheduler."""
-        samplers, usual = Samplers(self.stock), self.recipe.traits.usual
+        samplers, usual = self.stock.choices, self.recipe.traits.usual
         wanted = self.request.sampler if self.has("sampler") else None
         scheduler = self.request.scheduler if self.has("scheduler") else None
         if wanted is None:
@@ -102,7 +101,8 @@ class _Honoured:
         is_spread = not (self.stock.dialect.name == "sdcpp" and _steps(self.request, self.recipe) == 1)
         if scheduler is None and usual.scheduler in samplers.of(name) and is_spread:
             scheduler = usual.scheduler
-        found = samplers.find(name, scheduler)
+        is_same = parity.wanted(self.request, self.recipe) is not None
+        found = samplers.find(*parity.same(name, scheduler, samplers) if is_same else (name, scheduler))
         if not is_spread and found.scheduler in _SPREADING:
             raise ProviderRejectedError(f"`scheduler` can't be `{scheduler}` with one step", param="scheduler")
         return found, (name, scheduler or samplers.own(name))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 from imagerouter import (
+    Extras,
     ImageRequest,
     ImageRouterError,
     Images,
@@ -25,7 +27,7 @@ from imagerouter_a1111.api import ASK_SECONDS, Api
 from imagerouter_a1111.config import A1111Config, A1111Model
 from imagerouter_a1111.detection import Detected, detect
 from imagerouter_a1111.drawing import Easel
-from imagerouter_a1111.inventory import look, recipes
+from imagerouter_a1111.inventory import extras, look, recipes
 from imagerouter_a1111.jobs import Jobs
 from imagerouter_a1111.recipe import Press, Recipe, Stock
 from imagerouter_a1111.residency import Residency
@@ -82,6 +84,9 @@ class A1111Provider(Provider[A1111Config]):
         unusable = [Model(id=name, problem=reason) for name, reason in connection.unusable.items()]
         return [*(recipe.model for recipe in connection.recipes.values()), *unusable]
 
+    async def extras(self) -> Extras:
+        return self._connected().extras
+
     async def generate(self, request: ImageRequest, progress: ProgressSink) -> Images:
         connection = self._connected()
         try:
@@ -131,6 +136,10 @@ class _Connection:
         self._is_new = True
         self._silent = 0
 
+    @property
+    def extras(self) -> Extras:
+        return Extras() if self._stock is None else extras(self._stock)
+
     async def begin(self) -> None:
         await self.refresh()
         if self._stock is not None:
@@ -138,7 +147,8 @@ class _Connection:
 
     async def refresh(self) -> None:
         """List what the server has."""
-        self._stock = await look(self._api, self._detected)
+        stock = await look(self._api, self._detected)
+        self._stock = replace(stock, settings={**stock.settings, **self._settings.owed})
         self.recipes, unusable = recipes(self._stock, self._config)
         for model, reason in unusable.items():
             if self.unusable.get(model) != reason:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Protocol
 
 from imagerouter import Image, ImageRequest, Model, ProgressSink
 from imagerouter.canvas import Size
 from imagerouter.families import Traits
 from imagerouter_a1111.config import A1111Model
 from imagerouter_a1111.dialects import Dialect
+
+if TYPE_CHECKING:
+    from imagerouter_a1111.samplers import Samplers
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,15 @@ class Stock:
     """Settings that the server has, but doesn't list before they are changed for the first time."""
     capabilities: Mapping[str, Any] = field(default_factory=dict)
     """sd.cpp: ``/sdcpp/v1/capabilities``."""
+    dtype: str = ""
+    """What it computes in: ``fp32``, ``fp16`` or ``bf16``; empty where that isn't known."""
+
+    @cached_property
+    def choices(self) -> Samplers:
+        """`samplers` and `schedulers` in canonical names."""
+        from imagerouter_a1111.samplers import Samplers
+
+        return Samplers(self)
 
     @property
     def has_task_ids(self) -> bool:

@@ -74,6 +74,12 @@ class Settings:
         """Whether the server itself puts settings back."""
         return self._keep and stock.dialect.restores == "lazily"
 
+    @property
+    def owed(self) -> dict[str, Any]:
+        """Settings as their owner has them, of those that our jobs may have left changed."""
+        owners = self._debt.owners
+        return {key: owners[key] for key in _known(self._debt.left, owners) if key != _CHECKPOINT}
+
     async def begin(self, wanted: Mapping[str, Any], stock: Stock) -> Overrides:
         """What to send for a job that wants these settings. Each call that doesn't raise needs an `end`."""
         self._running += 1
@@ -90,17 +96,15 @@ class Settings:
         if not stock.dialect.has_settings:
             return Overrides({}, restore=False)
         if self.restores(stock):
+            if self._running == 1:  # rather than when there is nothing to do, which may never come
+                await self._settle(stock)
             new = {key: value for key, value in wanted.items() if key not in self._proven}
             await self._note(new, stock)
         else:
             await self._catch_up(stock)
             await self._note(wanted, stock)
         # What an earlier job has left changed would hold for this one, too.
-        others = {
-            key: self._debt.owners[key] for key in _known(self._debt.left, self._debt.owners) if key not in wanted
-        }
-        others.pop(_CHECKPOINT, None)
-        return Overrides({**others, **wanted}, restore=self.restores(stock))
+        return Overrides({**self.owed, **wanted}, restore=self.restores(stock))
 
     async def _catch_up(self, stock: Stock) -> None:
         """What the owner has changed since our last job is what he is given back after the next one."""
@@ -156,16 +160,20 @@ class Settings:
     async def give_back(self, stock: Stock) -> None:
         """Put back what our jobs have left changed, unless the owner has changed it himself since."""
         async with self._door:
-            if self._running or self._has_failed or not self._debt.left:
-                return
-            try:
-                await self._return(stock)
-            except ImageRouterError as error:
-                # Nothing is forgotten: the next job says itself what they are to be, and its end is the next chance.
-                self._has_failed = True
-                log.warning("a1111.settings_kept", provider=self._name, reason=error.message)
-            else:
-                self._debt.owners, self._debt.left = {}, {}
+            if not self._running:
+                await self._settle(stock)
+
+    async def _settle(self, stock: Stock) -> None:
+        if self._has_failed or not self._debt.left:
+            return
+        try:
+            await self._return(stock)
+        except ImageRouterError as error:
+            # Nothing is forgotten: the next job says itself what they are to be, and its end is the next chance.
+            self._has_failed = True
+            log.warning("a1111.settings_kept", provider=self._name, reason=error.message)
+        else:
+            self._debt.owners, self._debt.left = {}, {}
 
     async def aclose(self, stock: Stock | None) -> None:
         self._closed = True

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from imagerouter import (
     Binding,
+    Extras,
     ImageRequest,
     ImageRouterError,
     Images,
@@ -28,7 +29,7 @@ from imagerouter_comfyui.api import Api
 from imagerouter_comfyui.config import ComfyConfig, ComfyModel
 from imagerouter_comfyui.drawing import Easel
 from imagerouter_comfyui.graph import WorkflowError
-from imagerouter_comfyui.inventory import Headers, Inventory, look, recipes
+from imagerouter_comfyui.inventory import Headers, Inventory, extras, look, recipes
 from imagerouter_comfyui.jobs import Jobs
 from imagerouter_comfyui.recipe import Recipe
 from imagerouter_comfyui.residency import Residency, files_of
@@ -75,6 +76,9 @@ class ComfyProvider(Provider[ComfyConfig]):
         unusable = [Model(id=name, problem=reason) for name, reason in self._unusable.items()]
         usable = [replace(recipe.model, options=recipe.options) for recipe in self._recipes.values()]
         return [*usable, *unusable]
+
+    async def extras(self) -> Extras:
+        return Extras() if self._inventory is None else extras(self._inventory)
 
     async def generate(self, request: ImageRequest, progress: ProgressSink) -> Images:
         connection = self._connected()

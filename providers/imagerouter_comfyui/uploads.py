@@ -64,7 +64,7 @@ def prepare(request: ImageRequest, recipe: Recipe) -> Ready:
         if recipe.mask_as == "alpha":
             files[0] = png(_with_hole(pictures[0].pixels, white))
         else:
-            mask = png(white)
+            mask = png(white.convert("RGB"))
     controls = tuple(_control(item, index) for index, item in enumerate(_controls(request.options)))
     return Ready(tuple(files), size, mask, controls)
 
@@ -90,7 +90,8 @@ class _Picture:
 
 
 def _decoded(image: Image, param: str) -> _Picture:
-    pixels, is_plain = decode(image, param, modes=("L", "RGB"))
+    # A grey file isn't read as it is: white is 254 of 255 (``nodes.py``: ``LoadImage``, which reads it by PyAV).
+    pixels, is_plain = decode(image, param, modes=("RGB",))
     return _Picture(pixels, image.data if is_plain else None)
 
 

@@ -15,7 +15,7 @@ from PIL import Image as Pillow
 
 from imagerouter import GenerationError, ImageRequest, Operation
 from imagerouter.errors import ContentPolicyError
-from imagerouter_diffusers import prompts, samplers
+from imagerouter_diffusers import latents, prompts, samplers
 from imagerouter_diffusers.capabilities import task_class
 from imagerouter_diffusers.inputs import Array
 from imagerouter_diffusers.settings import Settings
@@ -43,10 +43,12 @@ class Call:
     @property
     def can_batch(self) -> bool:
         """An inpainting pipeline draws noise for all images of a batch from the first one's generator."""
+        if self.settings.is_canonical:
+            return True
         return "num_images_per_prompt" in self.takes and self.settings.operation is not Operation.INPAINT
 
     def run(self, first: int, count: int, steps: Steps) -> list[Array]:
-        """Images ``first`` to ``first + count - 1`` of the request, 0 to 1."""
+        """By the pipeline itself: images ``first`` to ``first + count - 1`` of the request, 0 to 1."""
         if "prompt" not in self.takes:
             raise GenerationError("this model takes no prompt, so it can't be driven here")
         schedule = self.settings.schedule
@@ -60,10 +62,8 @@ class Call:
         return _pixels(result)
 
     def _arguments(self, first: int, count: int, steps: Steps) -> dict[str, Any]:
-        import torch
-
         settings, schedule = self.settings, self.settings.schedule
-        generators = [torch.Generator("cpu").manual_seed(self.request.seed_of(first + index)) for index in range(count)]
+        generators = latents.generators([self.request.seed_of(first + index) for index in range(count)])
         arguments = {
             "width": self.plan.canvas_width,
             "height": self.plan.canvas_height,
@@ -105,7 +105,7 @@ class Call:
             return {"latents": self._noise(generators)} if self._draws_own_noise else {}
         if self.mask is not None:
             return {"image": self.image, "mask_image": self.mask}
-        return {"image": self._latents(count) if self._can_encode_image else self.image}
+        return {"image": self._latents(self.image, count) if self._can_encode_image else self.image}
 
     @property
     def _draws_own_noise(self) -> bool:
@@ -120,9 +120,6 @@ class Call:
         )
 
     def _noise(self, generators: list[Any]) -> Any:
-        """Always in single precision, so that hosts of any precision start from the same noise."""
-        import torch
-
         factor = self.pipe.vae_scale_factor
         shape = (
             1,
@@ -130,24 +127,14 @@ class Call:
             self.plan.canvas_height // factor,
             self.plan.canvas_width // factor,
         )
-        noise = torch.cat([torch.randn(shape, generator=generator) for generator in generators])
-        return noise.to(self.pipe.unet.device, self.pipe.unet.dtype)
+        return latents.draw_noise(shape, generators).to(self.pipe.unet.device, self.pipe.unet.dtype)
 
-    def _latents(self, count: int) -> Any:
-        """The mode of the encoder's distribution, as in ComfyUI; the pipeline itself would draw from it."""
+    def _latents(self, picture: Pillow.Image, count: int) -> Any:
         import torch
 
-        vae = self.pipe.vae
-        dtype = vae.dtype
-        needs_upcast = bool(vae.config.force_upcast) and dtype == torch.float16
-        pixels = self.pipe.image_processor.preprocess(self.image)
-        if needs_upcast:
-            vae.to(torch.float32)
         with torch.inference_mode():
-            latents = vae.encode(pixels.to(vae.device, vae.dtype)).latent_dist.mode()
-        if needs_upcast:
-            vae.to(dtype)
-        return (latents.clone() * vae.config.scaling_factor).to(dtype).repeat(count, 1, 1, 1)
+            found = latents.encode(self.pipe, latents.pixels_of(self.pipe, picture))
+        return found.clone().to(self.pipe.vae.dtype).repeat(count, 1, 1, 1)
 
     @contextmanager
     def saving_memory(self) -> Iterator[None]:
@@ -186,7 +173,11 @@ def _pixels(result: Any) -> list[Array]:
     flagged = getattr(result, "nsfw_content_detected", None) or []
     if any(flagged):
         raise ContentPolicyError("the model's own safety checker refused what it drew")
-    pictures = result.images if hasattr(result, "images") else result[0]
+    return as_pictures(result.images if hasattr(result, "images") else result[0])
+
+
+def as_pictures(pictures: Any) -> list[Array]:
+    """Whatever a model gives out → arrays, 0 to 1."""
     arrays = [_as_array(picture) for picture in pictures]
     if not all(np.isfinite(array).all() for array in arrays):
         raise GenerationError("the model computed invalid numbers; try `dtype: float32` for it")

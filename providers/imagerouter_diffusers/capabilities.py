@@ -8,10 +8,10 @@ from functools import lru_cache
 from importlib.util import find_spec
 from typing import Any
 
-from imagerouter import IMAGE, OBJECT, STRING, Descriptor, Model, Operation, between, one_of
-from imagerouter_diffusers import previews, samplers
+from imagerouter import IMAGE, OBJECT, STRING, Descriptor, Model, Operation, Reproducible, between, one_of
+from imagerouter_diffusers import devices, previews, samplers
 from imagerouter_diffusers.config import DiffusersConfig
-from imagerouter_diffusers.discovery import BUILTIN, Library, Source
+from imagerouter_diffusers.discovery import BUILTIN, Library, Source, told_hash
 from imagerouter_diffusers.traits import Traits
 
 _CLIP = ("StableDiffusion", "LatentConsistency")
@@ -28,6 +28,7 @@ BUILTIN_PREVIEW: previews.Map = (
     (0.541667, 0.496667, 0.491667),
 )
 DEFAULT_STRENGTH = 0.75
+_SHORT = {"torch.float32": "fp32", "torch.float16": "fp16", "torch.bfloat16": "bf16"}
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ def _operations(pipeline: str, channels: int) -> frozenset[Operation]:
     return known - {Operation.INPAINT} if channels != 4 else known
 
 
-def describe(source: Source, traits: Traits, library: Library, config: DiffusersConfig) -> Model:
+def describe(source: Source, traits: Traits, library: Library, config: DiffusersConfig, device: str) -> Model:
     able = signature(traits.pipeline, traits.input_channels)
     is_builtin = source.id == BUILTIN
     found = source.path.stat() if source.path is not None else None
@@ -111,9 +112,16 @@ def describe(source: Source, traits: Traits, library: Library, config: Diffusers
         size_multiple=traits.multiple,
         description=BUILTIN_DESCRIPTION if is_builtin else "",
         created=int(found.st_mtime) if found is not None else 0,
+        sha256=told_hash(source.path) if source.path is not None and is_its_own else "",
         file_size=found.st_size if found is not None and is_its_own else 0,
+        parity=Reproducible(profile=traits.family, dtype=_dtype(source, config, device)) if traits.family else None,
         is_demo=is_builtin,
     )
+
+
+def _dtype(source: Source, config: DiffusersConfig, device: str) -> str:
+    """What the network will compute in, by its usual short name."""
+    return _SHORT[str(devices.dtype(source.dtype or config.dtype, device))]
 
 
 def defaults(source: Source, traits: Traits, able: Signature) -> dict[str, Any]:

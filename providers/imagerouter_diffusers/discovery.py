@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +23,7 @@ log = get_logger("imagerouter.diffusers")
 BUILTIN = "builtin"
 BUILTIN_FOLDER = Path(__file__).parent / BUILTIN
 INDEX = "model_index.json"
+_SHA256 = re.compile(r"[0-9a-fA-F]{64}\b")
 _SAFE = (".safetensors", ".sft")
 _PICKLES = (".ckpt", ".pt", ".bin")
 _DENOISERS = ("unet", "transformer", "prior", "decoder")
@@ -216,6 +218,19 @@ def _vaes(folders: list[Path]) -> dict[str, Path]:
         for config in sorted(folder.glob("*/config.json")):
             found.setdefault(config.parent.name, config.parent)
     return found
+
+
+def told_hash(path: Path) -> str:
+    """SHA-256 of a file, where somebody has computed it: ``X.safetensors.sha256`` beside it, or the Hub's cache.
+
+    Gigabytes aren't read for it.
+    """
+    try:
+        beside = path.with_name(f"{path.name}.sha256").read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        beside = Path(os.path.realpath(path)).name
+    found = _SHA256.match(beside)
+    return found[0].lower() if found else ""
 
 
 def read_json(path: Path) -> dict[str, object]:

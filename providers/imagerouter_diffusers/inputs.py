@@ -64,11 +64,12 @@ def from_canvas(pixels: Array, plan: Plan) -> Pillow.Image:
 
 
 def paste_back(drawn: Pillow.Image, original: Pillow.Image, mask: Pillow.Image) -> Pillow.Image:
-    """Outside the mask every pixel is the original's; inside it, the edge blends over a few pixels."""
-    return Pillow.composite(drawn, original, _feathered(mask))
+    """Outside the mask every pixel is the original's."""
+    return Pillow.composite(drawn, original, mask)
 
 
-def _feathered(mask: Pillow.Image) -> Pillow.Image:
+def feathered(mask: Pillow.Image) -> Pillow.Image:
+    """A hard mask that blends over a few pixels, on its inner side."""
     hard = np.asarray(mask, dtype=np.float32) / 255
     blurred = np.asarray(mask.filter(ImageFilter.BoxBlur(_FEATHER)), dtype=np.float32) / 255
     soft = hard * np.clip(blurred * 2 - 1, 0, 1)

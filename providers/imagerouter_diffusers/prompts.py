@@ -6,12 +6,20 @@ transformers. Chunks, padding and weights here follow ComfyUI, so that the same 
 
 from __future__ import annotations
 
-import re
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-_TOKENS = re.compile(r"\\[()\\]|\(|\)|:\s*([+-]?\d*\.?\d+)\s*\)|[^\\():]+|:|\\")
 _EMPHASIS = 1.1
+_DEEPEST = 50
+"""Brackets within brackets that are looked into; 1.1 to this power is far more than any model takes."""
+_WORD = 8
+"""A piece of fewer tokens isn't cut in two."""
+_HIDDEN = (("\\)", "\0\1"), ("\\(", "\0\2"))
+"""Escaped brackets, and what stands for them while the others are looked for."""
+_SD2_LAYERS = 23
+"""Of 24: files for diffusers leave out the last one, which nothing looks at."""
 
 
 @dataclass(frozen=True)
@@ -23,39 +31,54 @@ class Span:
 
 
 def parse(prompt: str) -> list[Span]:
-    r"""``(a)`` weighs 1.1, ``(a:1.3)`` 1.3, nested ones multiply, ``\(`` is an ordinary bracket.
+    r"""``(a)`` weighs 1.1, ``(a:1.3)`` 1.3 wherever it stands, ``((a))`` 1.21; ``\(`` is an ordinary bracket.
 
     A bracket without its partner is an ordinary character: a prompt is never refused for its punctuation.
     """
-    pieces: list[tuple[str, list[float]]] = []
-    opened: list[int] = []
-    for match in _TOKENS.finditer(prompt):
-        token, weight = match[0], match[1]
-        if token == "(":  # noqa: S105 - not a password
-            opened.append(len(pieces))
-            pieces.append(("", []))
-        elif opened and (token == ")" or weight is not None):  # noqa: S105
-            start = opened.pop()
-            for _, weights in pieces[start:]:
-                weights.append(float(weight) if weight is not None else _EMPHASIS)
-        else:
-            pieces.append((token[1:] if len(token) == 2 and token[0] == "\\" else token, []))
-    for start in opened:
-        pieces[start] = ("(", pieces[start][1])
-    return _merge(pieces)
-
-
-def _merge(pieces: list[tuple[str, list[float]]]) -> list[Span]:
+    for written, hidden in _HIDDEN:
+        prompt = prompt.replace(written, hidden)
     spans: list[Span] = []
-    for text, weights in pieces:
-        weight = 1.0
-        for factor in weights:
-            weight *= factor
-        if text and spans and spans[-1].weight == weight:
-            spans[-1] = Span(spans[-1].text + text, weight)
-        elif text:
-            spans.append(Span(text, weight))
+    todo = [(piece, 1.0, 1) for piece in _pieces(prompt)][::-1]
+    while todo:
+        piece, weight, depth = todo.pop()
+        if len(piece) > 1 and piece[0] == "(" and piece[-1] == ")" and depth <= _DEEPEST:
+            inner, weight = _weighed(piece[1:-1], weight * _EMPHASIS)
+            todo += [(part, weight, depth + 1) for part in _pieces(inner)][::-1]
+        else:
+            spans.append(Span(_shown(piece), weight))
     return spans or [Span("")]
+
+
+def _pieces(text: str) -> Iterator[str]:
+    """Outermost brackets with all that is in them, and what is between those."""
+    start = depth = 0
+    for place, sign in enumerate(text):
+        if sign == "(":
+            if depth == 0 and place > start:
+                yield text[start:place]
+                start = place
+            depth += 1
+        elif sign == ")":
+            depth -= 1
+            if depth == 0:
+                yield text[start : place + 1]
+                start = place + 1
+    if start < len(text):
+        yield text[start:]
+
+
+def _weighed(inner: str, usual: float) -> tuple[str, float]:
+    text, colon, number = inner.rpartition(":")
+    try:
+        return (text, float(number)) if colon and text else (inner, usual)
+    except ValueError:
+        return inner, usual
+
+
+def _shown(text: str) -> str:
+    for written, hidden in _HIDDEN:
+        text = text.replace(hidden, written[-1])
+    return text
 
 
 @dataclass(frozen=True)
@@ -106,60 +129,70 @@ def _encoders(pipe: Any) -> list[tuple[Any, Any]]:
 
 
 def encode(pipe: Any, prompt: str, negative: str, clip_skip: int | None, *, guided: bool) -> Embeddings:
-    """Both prompts, padded to the same number of chunks. An empty one is encoded like any other."""
+    """Both prompts, at the same length. An empty one is encoded like any other."""
     import torch
 
-    positive_spans, negative_spans = parse(prompt), parse(negative)
+    encoders = _encoders(pipe)
     is_xl = hasattr(pipe, "text_encoder_2")
-    positives, negatives = [], []
-    pooled: tuple[Any, Any] = (None, None)
     with torch.inference_mode():
-        for tokenizer, encoder in _encoders(pipe):
-            sides = [_chunks(tokenizer, spans) for spans in (positive_spans, negative_spans)]
-            count = max(len(side) for side in sides)
-            layer = _layer(clip_skip, is_xl=is_xl)
-            done = [_encode_side(tokenizer, encoder, side, count, layer) for side in sides]
-            positives.append(done[0][0])
-            negatives.append(done[1][0])
-            pooled = (done[0][1], done[1][1])
-    both = [torch.cat(parts, dim=-1).clone() for parts in (positives, negatives)]
-    if not is_xl:
-        return Embeddings(both[0], both[1] if guided else None)
-    return Embeddings(both[0], both[1] if guided else None, pooled[0].clone(), pooled[1].clone() if guided else None)
+        sides = []
+        for text in (prompt, negative) if guided else (prompt,):
+            spans = parse(text)
+            done = [_encode_side(*pair, spans, _layer(clip_skip, pair[1], is_xl=is_xl)) for pair in encoders]
+            sides.append((torch.cat([hidden for hidden, _ in done], dim=-1), done[-1][1] if is_xl else None))
+        length = math.lcm(*(hidden.shape[1] for hidden, _ in sides))
+        dtype = encoders[0][1].dtype
+        # Attention over a text that is repeated is attention over the text.
+        texts = [hidden.repeat(1, length // hidden.shape[1], 1).to(dtype) for hidden, _ in sides]
+        pooled = [None if found is None else found.to(dtype) for _, found in sides]
+    # Pipelines may write to what they are given, which they can't to tensors made in inference mode.
+    parts = [None if part is None else part.clone() for part in (*texts, *pooled)]
+    if not guided:
+        return Embeddings(parts[0], None, parts[1])
+    return Embeddings(*parts)
 
 
-def _layer(clip_skip: int | None, *, is_xl: bool) -> _Layer:
+def _layer(clip_skip: int | None, encoder: Any, *, is_xl: bool) -> _Layer:
+    """``clip_skip`` counts from the last layer that was trained, even where a file leaves that out."""
     if is_xl:
         # XL was trained on the last layer but one, without the final norm.
         return _Layer(max(clip_skip or 2, 2), normalise=False)
+    if encoder.config.num_hidden_layers == _SD2_LAYERS:
+        return _Layer(max(clip_skip or 2, 2) - 1, normalise=True)
     return _Layer(clip_skip or 1, normalise=True)
 
 
 def _chunks(tokenizer: Any, spans: list[Span]) -> list[list[tuple[int, float]]]:
     """Token ids with weights, without start and end marks, in chunks that fit the encoder."""
     room = int(tokenizer.model_max_length) - 2
-    tokens = [
-        (int(token), span.weight)
-        for span in spans
-        for token in tokenizer(span.text, add_special_tokens=False, verbose=False).input_ids
-    ]
-    return [tokens[start : start + room] for start in range(0, len(tokens), room)] or [[]]
+    chunks: list[list[tuple[int, float]]] = [[]]
+    for span in spans:
+        ids = tokenizer(span.text, add_special_tokens=False, verbose=False).input_ids if span.text else []
+        tokens = [(int(token), span.weight) for token in ids]
+        if len(tokens) < _WORD and len(tokens) > room - len(chunks[-1]):
+            chunks.append([])
+        while tokens:
+            if len(chunks[-1]) == room:
+                chunks.append([])
+            free = room - len(chunks[-1])
+            chunks[-1] += tokens[:free]
+            tokens = tokens[free:]
+    return chunks
 
 
-def _encode_side(
-    tokenizer: Any, encoder: Any, chunks: list[list[tuple[int, float]]], count: int, layer: _Layer
-) -> tuple[Any, Any]:
+def _encode_side(tokenizer: Any, encoder: Any, spans: list[Span], layer: _Layer) -> tuple[Any, Any]:
+    """Hidden states (1, tokens, features) in single precision, and the first chunk's pooled text."""
     import torch
 
-    chunks = chunks + [[]] * (count - len(chunks))
+    chunks = _chunks(tokenizer, spans)
     hidden, pooled = _run(encoder, [_ids(tokenizer, chunk) for chunk in chunks], layer)
-    weights = torch.ones(hidden.shape[:2], device=hidden.device, dtype=hidden.dtype)
+    weights = torch.ones(hidden.shape[:2])
     for index, chunk in enumerate(chunks):
-        for position, (_, weight) in enumerate(chunk, start=1):
-            weights[index, position] = weight
+        weights[index, 1 : len(chunk) + 1] = torch.tensor([weight for _, weight in chunk])
     if bool((weights != 1).any()):
+        weights = weights.to(hidden.device)[..., None]
         empty, _ = _run(encoder, [_ids(tokenizer, [])], layer)
-        hidden = torch.where(weights[..., None] != 1, empty + weights[..., None] * (hidden - empty), hidden)
+        hidden = torch.where(weights != 1, (hidden - empty) * weights + empty, hidden)
     return hidden.reshape(1, -1, hidden.shape[-1]), pooled[:1]
 
 
@@ -177,9 +210,9 @@ def _run(encoder: Any, ids: list[list[int]], layer: _Layer) -> tuple[Any, Any]:
     output = encoder(torch.tensor(ids, device=encoder.device), output_hidden_states=True)
     pooled = output.text_embeds if "text_embeds" in output else output.pooler_output
     if layer.depth == 1:
-        return output.last_hidden_state, pooled
+        return output.last_hidden_state.float(), pooled
     hidden = output.hidden_states[-min(layer.depth, len(output.hidden_states))]
     if layer.normalise:
         # Older transformers keep the text model one attribute deeper.
         hidden = getattr(encoder, "text_model", encoder).final_layer_norm(hidden)
-    return hidden, pooled
+    return hidden.float(), pooled

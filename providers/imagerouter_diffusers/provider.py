@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from imagerouter import (
+    Extras,
     GenerationError,
     Image,
     ImageRequest,
@@ -22,7 +23,7 @@ from imagerouter import (
     ProviderUnavailableError,
     Status,
 )
-from imagerouter_diffusers import capabilities, inputs, loading, render, settings
+from imagerouter_diffusers import capabilities, devices, inputs, loading, render, settings, vocabulary
 from imagerouter_diffusers.config import DiffusersConfig, ModelSource
 from imagerouter_diffusers.discovery import Library, Source, log, scan
 from imagerouter_diffusers.failures import Cancelled, translate
@@ -62,6 +63,9 @@ class DiffusersProvider(Provider[DiffusersConfig]):
         await self._scan()
         return [model for _, _, model in self._known.values()]
 
+    async def extras(self) -> Extras:
+        return Extras(loras=tuple(self._library.loras), vaes=tuple(self._library.vaes))
+
     async def generate(self, request: ImageRequest, progress: ProgressSink) -> Images:
         if self._worker is None:
             raise ProviderUnavailableError("this provider isn't started")
@@ -74,6 +78,9 @@ class DiffusersProvider(Provider[DiffusersConfig]):
         source, traits, model = self._known[request.model]
         if request.operation not in model.operations:
             raise ProviderRejectedError(f"model `{model.id}` can't {request.operation}", param=_cause(request))
+        notes: tuple[str, ...] = ()
+        if (words := vocabulary.of(source.path)) is not None:
+            request, notes = await asyncio.to_thread(words.understood, request)
         report = _Report(progress)
         used = settings.settle(request, source, traits)
         job = render.Job(request, source, traits, used, self._library, self.config, report)
@@ -86,7 +93,7 @@ class DiffusersProvider(Provider[DiffusersConfig]):
         finally:
             self._jobs.discard(job)
             report.close()
-        return await self._finish(request, used, model, rendered)
+        return msgspec.structs.replace(await self._finish(request, used, model, rendered), notes=notes)
 
     async def _download(self, model: str, progress: ProgressSink) -> None:
         """On a thread of its own: the device has better to do meanwhile. What is loaded half is resumed later."""
@@ -142,13 +149,14 @@ class DiffusersProvider(Provider[DiffusersConfig]):
         for problem in library.problems:
             if problem not in self._library.problems:
                 log.warning("model_unavailable", provider=self.name, problem=problem)
+        device = self._worker.device if self._worker is not None else devices.resolve(self.config.device)
         known: dict[str, tuple[Source, Traits, Model]] = {}
         names: set[str | None] = set()
         for name, source in library.models.items():
             traits = traits_of(source)
             if traits is None or not capabilities.is_offered(source, traits):
                 continue
-            model = capabilities.describe(source, traits, library, self.config)
+            model = capabilities.describe(source, traits, library, self.config, device)
             if model.name in names:
                 # Two repositories of one name: the second is offered under its whole id.
                 model = msgspec.structs.replace(model, name=model.id)

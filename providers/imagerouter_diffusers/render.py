@@ -12,8 +12,8 @@ from typing import Any
 from PIL import Image as Pillow
 
 from imagerouter import ImageRequest, InvalidParameterError, Progress, ProviderRejectedError
-from imagerouter.images import opaque
-from imagerouter_diffusers import capabilities, devices, failures, inputs, loading, loras, previews, sizes
+from imagerouter.images import opaque, repaint_mask
+from imagerouter_diffusers import canonical, capabilities, devices, failures, inputs, loading, loras, previews, sizes
 from imagerouter_diffusers.calls import Call, task_pipe
 from imagerouter_diffusers.config import DiffusersConfig
 from imagerouter_diffusers.discovery import Library, Source
@@ -115,7 +115,9 @@ def prepare(job: Job) -> Inputs:
     original = opaque(inputs.decode(request.images[0], "images[0]"))
     mask = None
     if request.mask is not None:
-        mask = inputs.hard_mask(inputs.decode(request.mask, "mask"), original.size)
+        # Pipelines know no half-repainted areas.
+        prepared = repaint_mask if job.settings.is_canonical else inputs.hard_mask
+        mask = prepared(inputs.decode(request.mask, "mask"), original.size)
     width, height = request.width or original.width, request.height or original.height
     return Inputs(
         sizes.plan(traits, width, height),
@@ -166,14 +168,18 @@ def _vae(job: Job, resident: Resident) -> Any:
 
 def _in_batches(job: Job, call: Call, pictures: Inputs, at_once: int) -> list[Pillow.Image]:
     n = job.request.n
+    mask = pictures.mask
+    if mask is not None and not job.settings.is_canonical:
+        mask = inputs.feathered(mask)
+    run = canonical.draw if job.settings.is_canonical else Call.run
     drawn: list[Pillow.Image] = []
     for first in range(0, n, at_once):
         count = min(at_once, n - first)
         steps = _steps(job, None if count == n else first)
-        for pixels in call.run(first, count, steps):
+        for pixels in run(call, first, count, steps):
             picture = inputs.from_canvas(pixels, pictures.plan)
-            if pictures.original is not None and pictures.mask is not None:
-                picture = inputs.paste_back(picture, pictures.original, pictures.mask)
+            if pictures.original is not None and mask is not None:
+                picture = inputs.paste_back(picture, pictures.original, mask)
             drawn.append(picture)
     return drawn
 

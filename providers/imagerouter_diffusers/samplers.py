@@ -1,4 +1,5 @@
-"""Canonical samplers and schedulers → diffusers' scheduler classes and options: one table, as data.
+"""Canonical samplers and schedulers → what runs them: our own solvers for models that ComfyUI and A1111 draw, too, else
+diffusers' scheduler classes and options; tables, as data.
 
 The timestep spacings are those under which diffusers draws what ComfyUI draws. A repository's own ``leading``
 spacing draws something else entirely, so it is used only where it is asked for (``ddim_uniform``).
@@ -13,6 +14,7 @@ from typing import Any
 
 from imagerouter import InvalidParameterError, ProviderRejectedError
 from imagerouter.samplers import SCHEDULERS
+from imagerouter_diffusers.solvers import SOLVERS, Solver
 from imagerouter_diffusers.traits import Traits
 
 SPACINGS: dict[str, dict[str, Any]] = {
@@ -89,15 +91,10 @@ class Choice:
 
     sampler: str | None
     scheduler: str | None
-    row: Row | None
-
-    @property
-    def options(self) -> dict[str, Any]:
-        assert self.row is not None
-        return {**_NO_SIGMAS, **SPACINGS.get(self.scheduler or "", {}), **self.row.options}
+    row: Row | Solver | None
 
 
-def available(traits: Traits) -> dict[str, Row]:
+def available(traits: Traits) -> dict[str, Row | Solver]:
     """The rows that can run with what is installed."""
     if traits.is_flow:
         # Flux-like pipelines hand over their own sigmas, which Heun's class doesn't take.
@@ -111,7 +108,8 @@ def available(traits: Traits) -> dict[str, Row]:
         return {"lcm": TABLE["lcm"]}
     if not _can_exchange(traits):
         return {}
-    return {name: row for name, row in TABLE.items() if row.needs is None or find_spec(row.needs)}
+    table: dict[str, Row | Solver] = {**TABLE, **(SOLVERS if traits.family else {})}
+    return {name: row for name, row in table.items() if row.needs is None or find_spec(row.needs)}
 
 
 def schedules(traits: Traits) -> tuple[str, ...]:
@@ -120,7 +118,7 @@ def schedules(traits: Traits) -> tuple[str, ...]:
     return tuple(name for name in SCHEDULERS if name in offered)
 
 
-def _schedules_of(row: Row) -> tuple[str, ...]:
+def _schedules_of(row: Row | Solver) -> tuple[str, ...]:
     return tuple(name for name in row.schedules if name != _NEEDS_SCIPY or find_spec("scipy"))
 
 
@@ -135,14 +133,16 @@ def default(traits: Traits) -> Choice:
     The model's own, if it was chosen with care (a distilled model, trailing spacing); else the portable pair.
     """
     rows = available(traits)
-    own = next((name for name, row in rows.items() if row.class_name == traits.scheduler), None)
+    classes = FLOW_TABLE if traits.is_flow else TABLE
+    own = next((name for name, row in classes.items() if name in rows and row.class_name == traits.scheduler), None)
     spacing = (traits.scheduler_config or {}).get("timestep_spacing")
     if traits.is_flow:
         return Choice(own, "simple" if own else None, None)
     if not rows or traits.scheduler in _KEEP_OWN:
         return Choice(own, None, None)
     if spacing == "trailing" and own:
-        return Choice(own, "simple", None)
+        row = rows[own]
+        return Choice(own, "simple", row if isinstance(row, Solver) else None)
     return Choice(*_PORTABLE, rows[_PORTABLE[0]])
 
 
@@ -176,12 +176,12 @@ def _usual_schedule(traits: Traits, offered: tuple[str, ...]) -> str:
 
 def build(choice: Choice, own: Any, steps: int) -> Any:
     """A fresh scheduler for one request: they are stateful and must not be shared."""
-    if choice.row is None:
+    if not isinstance(choice.row, Row):
         return type(own).from_config(own.config)
     import diffusers
 
     cls = getattr(diffusers, choice.row.class_name)
-    options = dict(choice.options)
+    options = {**_NO_SIGMAS, **SPACINGS.get(choice.scheduler or "", {}), **choice.row.options}
     if choice.row.scheduler in ("LCM", "TCD"):
         options = {"original_inference_steps": max(50, steps)}
     known = inspect.signature(cls.__init__).parameters

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 from imagerouter import ImageRequest, Operation
 from imagerouter_diffusers import capabilities, samplers
 from imagerouter_diffusers.discovery import Source
+from imagerouter_diffusers.solvers import Solver
 from imagerouter_diffusers.strength import Schedule, schedule
 from imagerouter_diffusers.traits import Traits
 
@@ -28,8 +30,13 @@ class Settings:
     """Whether the pipeline itself runs all its steps at every strength."""
 
     @property
+    def is_canonical(self) -> bool:
+        """Whether it is drawn as ComfyUI and A1111 do, and not by diffusers' own pipeline."""
+        return isinstance(self.choice.row, Solver)
+
+    @property
     def is_guided(self) -> bool:
-        return self.cfg_scale > 1
+        return not math.isclose(self.cfg_scale, 1.0)
 
     @property
     def schedule(self) -> Schedule:
@@ -46,13 +53,15 @@ def settle(request: ImageRequest, source: Source, traits: Traits) -> Settings:
     operation = request.operation
     # An area to repaint is drawn anew; an edit without a mask keeps the composition.
     default_strength = capabilities.DEFAULT_STRENGTH if operation is Operation.EDIT else 1.0
+    choice = samplers.choose(traits, request.sampler, request.scheduler)
+    cfg_scale = float(_given(request.cfg_scale, usual.get("cfg_scale", 1.0)))
     return Settings(
         operation=operation,
         steps=request.steps or int(usual["steps"]),
-        # diffusers knows nothing between "no guidance" and 1, so lower values are 1.
-        cfg_scale=max(1.0, float(_given(request.cfg_scale, usual.get("cfg_scale", 1.0)))),
+        # diffusers' pipelines know nothing between "no guidance" and 1, so that lower values are 1.
+        cfg_scale=cfg_scale if isinstance(choice.row, Solver) else max(1.0, cfg_scale),
         guidance=_given(request.guidance, usual.get("guidance")),
-        choice=samplers.choose(traits, request.sampler, request.scheduler),
+        choice=choice,
         strength=float(_given(request.strength, default_strength)),
         clip_skip=request.clip_skip or 1,
         negative_prompt=request.negative_prompt or "",

@@ -45,6 +45,12 @@ class Steps:
         watched.__signature__ = inspect.signature(step)  # type: ignore[attr-defined]
         scheduler.step = watched
 
+    def took(self, clean: Any, calls: int) -> None:
+        """After one of ``calls`` looks of the model, which saw these clean latents."""
+        self._clean["latents"] = clean
+        self._done(self._seen, calls)
+        self._seen += 1
+
     def __call__(self, pipe: Any, index: int, _timestep: Any, _tensors: dict[str, Any]) -> dict[str, Any]:
         self._done(index, getattr(pipe, "_num_timesteps", None) or self.steps)
         return {}

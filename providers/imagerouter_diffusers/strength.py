@@ -28,7 +28,7 @@ def schedule(steps: int, strength: float) -> Schedule:
     if strength >= 1:
         return Schedule(steps, 1.0, steps)
     whole = min(_LONGEST_SCHEDULE, max(steps, int(steps / strength)))
-    run = min(steps, max(1, round(whole * strength)))
+    run = steps if whole < _LONGEST_SCHEDULE else min(steps, max(1, round(whole * strength)))
     return Schedule(whole, _share(run, whole), run)
 
 

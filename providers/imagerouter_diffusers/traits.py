@@ -8,12 +8,13 @@ from typing import Any
 
 from imagerouter_diffusers.discovery import BUILTIN_FOLDER, INDEX, Source, read_json
 from imagerouter_diffusers.headers import FileKind, kind_of
+from imagerouter_diffusers.schedules import BETAS
 
 _SCHEDULER = "scheduler/scheduler_config.json"
+_SD2_FEATURES = 1024
+"""Of its text encoder's hidden states."""
 _SD1_SCHEDULER = {
-    "beta_start": 0.00085,
-    "beta_end": 0.012,
-    "beta_schedule": "scaled_linear",
+    **BETAS,
     "num_train_timesteps": 1000,
     "steps_offset": 1,
     "clip_sample": False,
@@ -39,6 +40,8 @@ class Traits:
     min_scale: float = 0.0
     """Smallest such area, for models that lose their subject on small canvases."""
     input_channels: int = 4
+    family: str = ""
+    """``sd1``, ``sd2`` or ``sdxl`` for what ComfyUI and A1111 draw, too, and is drawn as they do."""
     repo: str | None = None
     """Hub repository that holds the configuration of a single checkpoint file of this kind."""
 
@@ -47,7 +50,7 @@ class Traits:
         return self.scheduler.startswith("FlowMatch")
 
 
-def _sd(pipeline: str, size: int, repo: str, channels: int = 4, **scheduler: Any) -> Traits:
+def _sd(family: str, pipeline: str, size: int, repo: str, channels: int = 4, **scheduler: Any) -> Traits:
     return Traits(
         pipeline=pipeline,
         scheduler="PNDMScheduler",
@@ -56,21 +59,22 @@ def _sd(pipeline: str, size: int, repo: str, channels: int = 4, **scheduler: Any
         height=size,
         multiple=8,
         input_channels=channels,
+        family=family,
         repo=repo,
     )
 
 
 FILE_TRAITS: dict[FileKind, Traits] = {
-    FileKind.SD1: _sd("StableDiffusionPipeline", 512, "stable-diffusion-v1-5/stable-diffusion-v1-5"),
+    FileKind.SD1: _sd("sd1", "StableDiffusionPipeline", 512, "stable-diffusion-v1-5/stable-diffusion-v1-5"),
     FileKind.SD1_INPAINT: _sd(
-        "StableDiffusionInpaintPipeline", 512, "stable-diffusion-v1-5/stable-diffusion-inpainting", 9
+        "sd1", "StableDiffusionInpaintPipeline", 512, "stable-diffusion-v1-5/stable-diffusion-inpainting", 9
     ),
     FileKind.SD2: _sd(
-        "StableDiffusionPipeline", 768, "stabilityai/stable-diffusion-2-1", prediction_type="v_prediction"
+        "sd2", "StableDiffusionPipeline", 768, "stabilityai/stable-diffusion-2-1", prediction_type="v_prediction"
     ),
-    FileKind.SDXL: _sd("StableDiffusionXLPipeline", 1024, "stabilityai/stable-diffusion-xl-base-1.0"),
+    FileKind.SDXL: _sd("sdxl", "StableDiffusionXLPipeline", 1024, "stabilityai/stable-diffusion-xl-base-1.0"),
     FileKind.SDXL_INPAINT: _sd(
-        "StableDiffusionXLInpaintPipeline", 1024, "diffusers/stable-diffusion-xl-1.0-inpainting-0.1", 9
+        "sdxl", "StableDiffusionXLInpaintPipeline", 1024, "diffusers/stable-diffusion-xl-1.0-inpainting-0.1", 9
     ),
     FileKind.SD3: Traits(
         "StableDiffusion3Pipeline",
@@ -96,6 +100,8 @@ def traits_of(source: Source) -> Traits | None:
         given = folder_traits(Path(source.config).expanduser()) if source.config else None
         return given or FILE_TRAITS.get(kind)
     traits = folder_traits(source.path)
+    if traits is not None and source.custom_pipeline is not None:
+        return replace(traits, family="")
     if traits is not None and source.path == BUILTIN_FOLDER:
         # Trained on canvases of this one area: elsewhere it loses or doubles its subject.
         return replace(traits, multiple=32, max_scale=1.05, min_scale=0.85)
@@ -114,15 +120,30 @@ def folder_traits(folder: Path) -> Traits | None:
     denoiser = unet or read_json(folder / "transformer" / "config.json")
     factor = _vae_factor(folder)
     width, height = _native(denoiser, factor)
+    schedule = dict(read_json(folder / _SCHEDULER))
     return Traits(
         pipeline=name,
         scheduler=str(scheduler[-1]) if isinstance(scheduler, list) else "",
-        scheduler_config=dict(read_json(folder / _SCHEDULER)),
+        scheduler_config=schedule,
         width=width,
         height=height,
         multiple=factor if unet else factor * 2,
         input_channels=_int(denoiser.get("in_channels"), 4),
+        family=_family(name, index, unet, schedule),
     )
+
+
+def _family(pipeline: str, index: dict[str, Any], unet: dict[str, Any], schedule: dict[str, Any]) -> str:
+    """By class, and by what other programs take for granted: the sigmas, and CLIP."""
+    encoder = index.get("text_encoder")
+    is_clip = isinstance(encoder, list) and str(encoder[-1]).startswith("CLIPText")
+    if not is_clip or any(schedule.get(name) != value for name, value in BETAS.items()):
+        return ""
+    if pipeline in ("StableDiffusionXLPipeline", "StableDiffusionXLInpaintPipeline"):
+        return "sdxl"
+    if pipeline in ("StableDiffusionPipeline", "StableDiffusionInpaintPipeline"):
+        return "sd2" if unet.get("cross_attention_dim") == _SD2_FEATURES else "sd1"
+    return ""
 
 
 def _vae_factor(folder: Path) -> int:

@@ -22,8 +22,19 @@ if TYPE_CHECKING:
         ProviderUnavailableError,
     )
     from imagerouter.parameters import IMAGE, OBJECT, STRING, Descriptor, between, one_of
-    from imagerouter.provider import Binding, Model, Provider, ProviderConfig, Status
-    from imagerouter.types import Hires, Image, ImageRequest, Images, Lora, Operation, Progress, ProgressSink
+    from imagerouter.provider import Binding, Extras, Model, Provider, ProviderConfig, Reproducible, Status
+    from imagerouter.types import (
+        Hires,
+        Image,
+        ImageRequest,
+        Images,
+        Lora,
+        Operation,
+        Parity,
+        Progress,
+        ProgressSink,
+        Tier,
+    )
 
 __version__ = "0.1.0"
 
@@ -35,6 +46,7 @@ __all__ = [
     "Binding",
     "Client",
     "Descriptor",
+    "Extras",
     "GenerationError",
     "Hires",
     "Image",
@@ -48,6 +60,7 @@ __all__ = [
     "ModelNotFoundError",
     "Operation",
     "OutOfMemoryError",
+    "Parity",
     "Progress",
     "ProgressSink",
     "Provider",
@@ -58,7 +71,9 @@ __all__ = [
     "ProviderResponseError",
     "ProviderTimeoutError",
     "ProviderUnavailableError",
+    "Reproducible",
     "Status",
+    "Tier",
     "__version__",
     "between",
     "one_of",

@@ -17,7 +17,7 @@ from imagerouter.errors import MisconfiguredError
 from imagerouter.parameters import Descriptor
 from imagerouter.routing.prices import FREE, AnyPrice
 from imagerouter.routing.rules import Rule
-from imagerouter.types import ImageRequest, Images, Operation, ProgressSink
+from imagerouter.types import ImageRequest, Images, Operation, ProgressSink, Tier
 from imagerouter.units import Seconds
 
 
@@ -30,6 +30,19 @@ class ProviderConfig(BaseModel):
     timeout: Seconds = Field(default=600.0, description="How long one job may take, model load included.")
     price: AnyPrice = Field(default=FREE, description="US dollars for each image, or `{request, image, megapixel}`.")
     rules: list[Rule] = Field(default=[], description="Rules for requests on it; the first match counts.")
+
+
+class Reproducible(msgspec.Struct, frozen=True, kw_only=True):
+    """What is proven about a model's pictures being those that other backends draw (docs/parity.md)."""
+
+    profile: str
+    """Which models can be compared at all, and in what: a key of `imagerouter.parity.profile.PROFILES`."""
+    dtype: str = ""
+    """What the network computes in: ``fp32``, ``fp16`` or ``bf16``; empty where that isn't known."""
+    vae: str = ""
+    """What stands in for the checkpoint's own VAE, where the backend's owner has set something."""
+    tiers: dict[str, Tier] = {}
+    """Features that this backend does better or worse than the profile says, by the names that it has for them."""
 
 
 class Model(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,6 +69,8 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     """Of the file, in lower-case hexadecimal digits, the first eight or more of them, where it is known."""
     file_size: int = 0
     """Bytes, where it is known. Files of one name whose hash or size differs are different models."""
+    parity: Reproducible | None = None
+    """Nothing is proven where it is missing."""
     is_demo: bool = False
     """Comes with the software for a first try: the default model only where there is no other."""
     problem: str = ""
@@ -72,6 +87,17 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     queued: int = 0
     resident: frozenset[str] = frozenset()
     """Native names of the models that are loaded now."""
+
+
+class Extras(msgspec.Struct, frozen=True, kw_only=True):
+    """What a provider has beside its models: names as `Provider.generate` takes them, for clients to choose from."""
+
+    loras: tuple[str, ...] = ()
+    """For `Lora.name`. Of files, as `imagerouter.names.short` spells them: one LoRA has one name on all providers."""
+    upscalers: tuple[str, ...] = ()
+    """For `Hires.upscaler`."""
+    vaes: tuple[str, ...] = ()
+    """For `ImageRequest.vae`."""
 
 
 class Binding(msgspec.Struct, frozen=True, kw_only=True):
@@ -132,6 +158,10 @@ class Provider(ABC, Generic[C]):
         Cancelling the task cancels the job: stop the backend's work for *this* job (shielded and bounded in
         time), then let `asyncio.CancelledError` out. Raises a class of `imagerouter.errors`, never a foreign one.
         """
+
+    async def extras(self) -> Extras:
+        """What it has beside its models. Asked after each look at them; if this fails, they are there all the same."""
+        return Extras()
 
     async def status(self) -> Status:
         """The backend's state; by default ready if `models` answers."""

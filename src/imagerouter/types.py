@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import StrEnum
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pybase64
@@ -24,6 +24,28 @@ class Operation(StrEnum):
     """Image to image: at least one input image, no mask."""
     INPAINT = "inpaint"
     """An input image and a mask: only the masked part is drawn anew."""
+
+
+class Parity(StrEnum):
+    """How much a request cares for drawing the picture that other backends draw from it, too (docs/parity.md)."""
+
+    OFF = "off"
+    """The backend's own behaviour."""
+    BEST_EFFORT = "best_effort"
+    """As the others, as far as that costs nothing and leaves no trace on the backend."""
+    STRICT = "strict"
+    """As the others, or an error."""
+
+
+class Tier(StrEnum):
+    """How near a picture is to those that other backends draw from the same request, by peak signal-to-noise ratio."""
+
+    EXACT = "exact"
+    """60 dB or more: the same to the eye and nearly to the bit."""
+    CLOSE = "close"
+    """45 dB or more: the same picture, slightly other numbers."""
+    NONE = "none"
+    """Another picture, or nobody has looked."""
 
 
 class Lora(msgspec.Struct, frozen=True):
@@ -59,6 +81,10 @@ def sniff_media_type(head: bytes) -> str:
     return "application/octet-stream"
 
 
+_END = 4 * 1024
+"""Characters of base64 that are decoded at either end of a picture, to see whether it is sound."""
+
+
 class Image:
     """One picture, as raw file bytes OR as base64 text, converted only when the other form is asked for.
 
@@ -66,50 +92,105 @@ class Image:
     without ever being decoded. Only its first 16 characters are read, to learn the media type.
     """
 
-    __slots__ = ("_b64", "_data", "media_type")
+    __slots__ = ("_data", "_encoded", "_is_sound", "media_type")
 
-    def __init__(self, *, data: bytes | None = None, b64: bytes | None = None, media_type: str | None = None) -> None:
+    def __init__(
+        self, *, data: bytes | None = None, b64: bytes | memoryview | None = None, media_type: str | None = None
+    ) -> None:
         """Give exactly one of ``data`` (the file's bytes) and ``b64`` (standard base64, no line breaks)."""
         if (data is None) == (b64 is None):
             raise TypeError("an Image takes either data or b64")
         self._data = data
-        self._b64 = b64
+        self._encoded = b64
+        self._is_sound = True if b64 is None else None
         self.media_type = media_type or sniff_media_type(self.head(12))
 
     def head(self, size: int) -> bytes:
         """The file's first ``size`` bytes or a few less; of base64 it decodes no more than that."""
         if self._data is not None:
             return self._data[:size]
-        assert self._b64 is not None
+        assert self._encoded is not None
         try:
-            return pybase64.b64decode(self._b64[: -(-size // 3) * 4])[:size]
+            return pybase64.b64decode(self._encoded[: -(-size // 3) * 4])[:size]
         except ValueError:
             return b""
 
     @property
     def is_encoded(self) -> bool:
         """Whether the base64 form is there already."""
-        return self._b64 is not None
+        return self._encoded is not None
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether the base64 that it came as, if it did, is nothing else. Looked at once.
+
+        Of a large file that begins and ends as its format wants it, only the ends are decoded. What spoils base64, such
+        as line breaks, escapes or another alphabet, does so all along, and what cuts it short spoils the end. Left
+        unseen is a wrong character in the middle of what is otherwise right, down to its length: where a backend
+        errs like that, it may as well be by another letter, which is base64 too.
+        """
+        if self._is_sound is None:
+            self._is_sound = _is_base64(self._encoded, self.media_type)
+        return self._is_sound
 
     @property
     def data(self) -> bytes:
         """The file's bytes; decodes at the first call if only base64 is there."""
         if self._data is None:
-            assert self._b64 is not None
-            self._data = pybase64.b64decode(self._b64)
+            assert self._encoded is not None
+            self._data = pybase64.b64decode(self._encoded)
         return self._data
 
     @property
     def b64(self) -> bytes:
-        """Standard base64 of the file; encodes once, at the first call, if only raw bytes are there."""
-        if self._b64 is None:
+        """`encoded` as bytes of its own."""
+        if not isinstance(self.encoded, bytes):
+            self._encoded = bytes(self.encoded)
+        return cast(bytes, self._encoded)
+
+    @property
+    def encoded(self) -> bytes | memoryview:
+        """Standard base64 of the file, to be written out: as it came, maybe inside of a backend's whole answer.
+
+        Encodes once, at the first call, if only raw bytes are there.
+        """
+        if self._encoded is None:
             assert self._data is not None
-            self._b64 = pybase64.b64encode(self._data)
-        return self._b64
+            self._encoded = pybase64.b64encode(self._data)
+        return self._encoded
 
     def __repr__(self) -> str:
-        held = f"data={len(self._data)}" if self._data is not None else f"b64={len(self._b64 or b'')}"
+        held = f"data={len(self._data)}" if self._data is not None else f"b64={len(self._encoded or b'')}"
         return f"Image({self.media_type}, {held} bytes)"
+
+
+def _is_base64(text: Any, media_type: str) -> bool:
+    if not isinstance(text, bytes | memoryview):
+        return False
+    try:
+        if not _is_whole(text, media_type):
+            # Takes half the time of looking for what would end a JSON string.
+            pybase64.b64decode(text, validate=True)
+    except (ValueError, TypeError):
+        return False
+    return True
+
+
+def _is_whole(text: bytes | memoryview, media_type: str) -> bool:
+    """Whether a large file's ends prove it; ``False`` where there is more to look at. Raises `ValueError`."""
+    size = len(text)
+    if size % 4 or size <= 2 * _END:
+        return False
+    head = pybase64.b64decode(text[:_END], validate=True)
+    tail = pybase64.b64decode(text[-_END:], validate=True)
+    match media_type:
+        case "image/png":
+            return tail.endswith(b"IEND\xaeB`\x82")
+        case "image/jpeg":
+            return tail.endswith(b"\xff\xd9")
+        case "image/webp":
+            return int.from_bytes(head[4:8], "little") + 8 == (size - _END) // 4 * 3 + len(tail)
+    return False
 
 
 class ImageRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -146,6 +227,7 @@ class ImageRequest(msgspec.Struct, frozen=True, kw_only=True):
     background: str | None = None
     quality: str | None = None
     style: str | None = None
+    parity: Parity = Parity.BEST_EFFORT
     partial_images: int = 0
     """How many previews the client wants to see on the way (0 to 3)."""
     options: dict[str, Any] = {}
@@ -160,10 +242,9 @@ class ImageRequest(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def parameters(self) -> frozenset[str]:
         """Names of the parameters a provider may or may not honour that are set in this request."""
-        said = {name: getattr(self, name) for name in DECLARABLE}
-        if not self.partial_images:
-            del said["partial_images"]
-        return frozenset(name for name, value in said.items() if value is not None and value != ())
+        said = msgspec.structs.asdict(self)
+        said["partial_images"] = self.partial_images or None
+        return frozenset({name for name in DECLARABLE if said[name] is not None and said[name] != ()})
 
     def seed_of(self, index: int) -> int:
         """The seed of image ``index`` (from 0)."""
@@ -205,5 +286,7 @@ class Images(msgspec.Struct, frozen=True, kw_only=True):
     """Canonical parameters that were set in the request and had no effect."""
     applied: dict[str, Any] = {}
     """Canonical parameters as they were really used, the model's own defaults included."""
+    notes: tuple[str, ...] = ()
+    """Sentences for the client about what was understood in another way than it was written."""
     load_seconds: float = 0.0
     """Time spent on loading the model before the first step; 0 when it was resident."""

@@ -27,7 +27,7 @@ Run = Callable[..., "subprocess.CompletedProcess[bytes]"]
 def environment(home: Path) -> dict[str, str]:
     """No configuration or server of the person who runs the tests takes part."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith("IMAGEROUTER_")}
-    return {**kept, "HOME": str(home), "XDG_CONFIG_HOME": str(home)}
+    return {**kept, "HOME": str(home), "XDG_CONFIG_HOME": str(home), "XDG_STATE_HOME": str(home)}
 
 
 @pytest.fixture

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from imagerouter import IMAGE, OBJECT, STRING, Descriptor, Model, between, one_of
+from imagerouter import IMAGE, OBJECT, STRING, Descriptor, Model, Reproducible, between, one_of
 from imagerouter.canvas import LARGEST, LEAST
+from imagerouter_comfyui import parity
 from imagerouter_comfyui.families.kit import Kit
 from imagerouter_comfyui.families.settings import EDIT_STRENGTH
 
@@ -23,7 +24,13 @@ def model(kit: Kit) -> Model:
         size_multiple=kit.traits.multiple,
         description=f"{kit.traits.title} {kind}",
         file_size=kit.file_size,
+        parity=_proven(kit),
     )
+
+
+def _proven(kit: Kit) -> Reproducible | None:
+    profile = kit.family.profile if kit.checkpoint is not None and not kit.text_encoders else ""
+    return parity.proven(profile, kit.host, vae=kit.vae)
 
 
 def parameters(kit: Kit) -> dict[str, Descriptor]:

@@ -6,7 +6,7 @@ Loaders, latents and shifts are those of the workflows that ComfyUI itself comes
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from imagerouter.families import TRAITS, Name, Traits
@@ -37,6 +37,8 @@ class Family:
     """How one family is loaded, sampled and fed with pictures."""
 
     traits: Traits
+    profile: str = field(default="", kw_only=True)
+    """Under which its checkpoints are comparable with other backends' (`imagerouter.Reproducible`); empty: none."""
     latent: str = "EmptySD3LatentImage"
     """Node class of the empty canvas."""
     patches: Patches = ()
@@ -68,6 +70,7 @@ FAMILIES: dict[Name, Family] = {
     "sd15": Family(
         TRAITS["sd15"],
         "EmptyLatentImage",
+        profile="sd1",
         encoders=("clip_l",),
         encoder_type="stable_diffusion",
         vae="sd-vae",
@@ -76,12 +79,14 @@ FAMILIES: dict[Name, Family] = {
     "sd2": Family(
         TRAITS["sd2"],
         "EmptyLatentImage",
+        profile="sd2",
         encoder_type="stable_diffusion",
         has_controlnet=True,
     ),
     "sdxl": Family(
         TRAITS["sdxl"],
         "EmptyLatentImage",
+        profile="sdxl",
         encoders=("clip_l", "clip_g"),
         encoder_type="sdxl",
         vae="sdxl-vae",

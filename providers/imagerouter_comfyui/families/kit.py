@@ -9,6 +9,7 @@ from imagerouter import Operation
 from imagerouter.families import Traits
 from imagerouter_comfyui.families.family import Family
 from imagerouter_comfyui.nodes import NodeClasses
+from imagerouter_comfyui.parity import Host
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Kit:
     vaes: tuple[str, ...] = ()
     controlnets: tuple[str, ...] = ()
     upscalers: tuple[str, ...] = ()
+    host: Host = field(default_factory=Host)
     file_size: int = 0
     """Bytes; 0 where they say nothing about which model it is."""
 

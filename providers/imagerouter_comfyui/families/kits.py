@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from imagerouter import names
@@ -15,6 +15,7 @@ from imagerouter_comfyui.families.kit import Kit
 from imagerouter_comfyui.families.loading import ENCODER_LOADERS
 from imagerouter_comfyui.families.variants import variant
 from imagerouter_comfyui.nodes import NodeClasses
+from imagerouter_comfyui.parity import Host
 
 Files = Mapping[str, Sequence[str]]
 """Folder of the server → names in it."""
@@ -36,6 +37,7 @@ class Stock:
     classes: NodeClasses
     file_size: int = 0
     """Bytes of the model's own file; 0 where it isn't known."""
+    host: Host = field(default_factory=Host)
 
 
 class UnusableError(Exception):
@@ -68,6 +70,7 @@ def make(name: str, file: str, entry: ComfyModel, stock: Stock) -> Kit:
         vaes=tuple(files.get("vae", ())),
         controlnets=tuple(files.get("controlnet", ())),
         upscalers=tuple(files.get("upscale_models", ())),
+        host=stock.host,
         # A name that a person chose may well stand for different files on different servers.
         file_size=stock.file_size if names.stem(name) == names.stem(file) else 0,
     )

@@ -15,10 +15,11 @@ from imagerouter_comfyui.recipe import Sources
 EDIT_STRENGTH = 0.75
 """An edit without a mask keeps the composition; an area to repaint is drawn anew."""
 HIRES_STRENGTH = 0.5
+_OWN = {"ddim": "ddim_uniform"}
 _NATIVE_AREAS = 4
 """How many of them an input picture that is the start may set."""
 LATENT_UPSCALERS = {
-    "latent": "bislerp",
+    "latent": "bilinear",
     "latent (nearest-exact)": "nearest-exact",
     "latent (nearest)": "nearest-exact",
     "latent (bilinear)": "bilinear",
@@ -84,6 +85,7 @@ def settle(request: ImageRequest, sources: Sources, kit: Kit) -> Settings:
     usual = kit.traits.usual
     size = _size(request, sources, kit)
     steps = request.steps or usual.steps
+    sampler = _one_of("sampler", request.sampler, kit.sampler, kit.samplers)
     return Settings(
         operation=request.operation,
         prompt=request.prompt,
@@ -93,8 +95,8 @@ def settle(request: ImageRequest, sources: Sources, kit: Kit) -> Settings:
         steps=steps,
         cfg_scale=None if usual.cfg_scale is None else _or(request.cfg_scale, usual.cfg_scale),
         guidance=None if usual.guidance is None else _or(request.guidance, usual.guidance),
-        sampler=_one_of("sampler", request.sampler, kit.sampler, kit.samplers),
-        scheduler=_one_of("scheduler", request.scheduler, kit.scheduler, kit.schedulers) if kit.schedulers else None,
+        sampler=sampler,
+        scheduler=_scheduler(request, sampler, kit),
         strength=_strength(request, kit),
         clip_skip=(request.clip_skip or 1) if kit.traits.has_clip_skip else 1,
         vae=None if request.vae is None else demand(request.vae, kit.vaes, "vae", "VAE"),
@@ -118,6 +120,15 @@ def _strength(request: ImageRequest, kit: Kit) -> float:
     if request.operation is Operation.GENERATE or kit.family.edits != "noise":
         return 1.0
     return _or(request.strength, EDIT_STRENGTH if request.operation is Operation.EDIT else 1.0)
+
+
+def _scheduler(request: ImageRequest, sampler: str, kit: Kit) -> str | None:
+    """DDIM comes with one of its own everywhere else."""
+    if not kit.schedulers:
+        return None
+    own = _OWN.get(sampler)
+    usual = own if own in kit.schedulers else kit.scheduler
+    return _one_of("scheduler", request.scheduler, usual, kit.schedulers)
 
 
 def _one_of(parameter: str, given: str | None, usual: str, valid: Sequence[str]) -> str:

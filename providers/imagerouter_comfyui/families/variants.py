@@ -19,7 +19,10 @@ _EDIT_2511 = {
     "patches": (*shifted("ModelSamplingAuraFlow", 3.1), ("CFGNorm", "strength", 1.0)),
     "sees": replace(_SEEING_THREE, reference_method="index_timestep_zero"),
 }
-_CLASSIC: Changes = ((r"inpaint", {"inpaints": "trained"}),)
+_CLASSIC: Changes = (
+    (r"inpaint", {"inpaints": "trained", "profile": ""}),
+    (r"pix2pix|v[-_ ]?pred", {"profile": ""}),
+)
 
 VARIANTS: dict[Name, Changes] = {
     "sd15": _CLASSIC,

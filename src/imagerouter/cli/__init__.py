@@ -22,6 +22,10 @@ COMMANDS = {
     "explain": ("imagerouter.cli.explain:explain", "Tell who would draw a request, and why others can't."),
     "top": ("imagerouter.cli.top:top", "Watch what every provider of a server is doing."),
     "check": ("imagerouter.cli.check:check", "Check a configuration file and every provider in it."),
+    "parity-check": (
+        "imagerouter.cli.parity_check:parity_check",
+        "Find out which providers draw the same pictures.",
+    ),
     "reload": ("imagerouter.cli.reload:reload", "Let a running server load its configuration again."),
     "workflow": ("imagerouter.cli.workflow:workflow", "See what a workflow file can do."),
     "config": ("imagerouter.cli.config:config", "Work with configuration files."),

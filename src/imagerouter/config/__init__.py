@@ -174,6 +174,11 @@ class Server(Section):
         default="auto",
         description="Where learned speeds outlive a restart; auto: in the user's state folder, null: nowhere.",
     )
+    parity_file: str | None = Field(
+        default="auto",
+        description="Where `imagerouter parity-check` keeps what it measures; auto: in the user's state folder, "
+        "null: nowhere.",
+    )
 
 
 class Config(Section):

@@ -11,7 +11,7 @@ import msgspec
 from imagerouter import ImageRequest, Model
 from imagerouter.canvas import fitted
 from imagerouter.families import traits
-from imagerouter_a1111.api import Answer
+from imagerouter.http import Answer
 from imagerouter_a1111.config import A1111Model, DialectName
 from imagerouter_a1111.dialects import DIALECTS
 from imagerouter_a1111.recipe import Checkpoint, Order, Recipe, Sampler, Stock
@@ -91,4 +91,4 @@ def order(request: Mapping[str, Any] | None = None, *, of: Recipe | None = None,
 def answer(body: Any, status: int = 200, **headers: str) -> Answer:
     """An answer with this body: as it is if it is bytes, else as JSON."""
     content = body if isinstance(body, bytes) else msgspec.json.encode(body)
-    return Answer(status, content, httpx.Response(status, headers=headers, content=content))
+    return Answer(status, content, httpx.Headers(headers))

@@ -143,6 +143,17 @@ async def test_a_lora_whose_name_would_end_its_tag_is_not_offered(launch):
             await drawn(provider, request(loras=(Lora(name="ink:v2"),)))
 
 
+@pytest.mark.parametrize("dialect", ["a1111", "sdnext", "sdcpp"])
+async def test_what_is_listed_beside_the_models_can_be_asked_for(dialect):
+    async with FakeA1111(dialect) as fake, desk(fake) as provider:
+        extras = await provider.extras()
+        asked = {"loras": (Lora(extras.loras[-1]),), "hires": Hires(scale=2.0, upscaler=extras.upscalers[-1])}
+        if extras.vaes:
+            asked["vae"] = extras.vaes[-1]
+        assert {"tinylora", "tinyvae"} >= {*extras.loras[:1], *extras.vaes}
+        await drawn(provider, request((await provider.models())[0].id, **asked))
+
+
 @pytest.mark.parametrize("dialect", ["a1111", "a1111-old", "reforge", "forge", "sdnext"])
 async def test_no_server_is_sent_what_it_does_not_know(dialect):
     """The desk looks at the settings; a server would answer anything else with an error."""

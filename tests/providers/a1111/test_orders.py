@@ -92,7 +92,7 @@ async def test_the_same_model_is_drawn_with_the_same_sampler_everywhere(stock: S
 async def test_the_usual_scheduler_is_left_out_where_a_sampler_has_no_such_pair() -> None:
     settled = await order(sampler="ddim")
     assert settled.sampler == Sampler("DDIM", "Automatic")
-    assert settled.applied["scheduler"] == "normal"
+    assert settled.applied["scheduler"] == "ddim_uniform"
     assert (await refusal(sampler="ddim", scheduler="karras")).param == "scheduler"
 
 

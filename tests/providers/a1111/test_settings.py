@@ -59,6 +59,20 @@ async def test_a_server_that_puts_its_settings_back_is_not_written_to(a1111):
     assert not writes(a1111)
 
 
+async def test_a_fresh_server_has_its_settings_back_although_there_is_always_a_next_job(launch, monkeypatch):
+    async def never(self, stock):
+        """What waits for a moment without a job, or is killed before it comes."""
+
+    monkeypatch.setattr(settings.Settings, "give_back", never)
+    fake = await launch(fresh=True)
+    async with desk(fake) as provider:
+        before = owners(fake)
+        await drawn(provider, request(A))
+        assert owners(fake) != before
+        await drawn(provider, request(A))
+        assert owners(fake) == before
+
+
 async def test_a_job_that_was_refused_proves_nothing(launch):
     fake = await launch(fresh=True)
     async with desk(fake) as provider:

@@ -205,8 +205,8 @@ class TestConfiguration:
                 await provider.generate(request(model="gone"), Sink())
 
     async def test_a_dialect_that_is_set_is_not_asked_for(self):
-        async with family_tape("a1111/discovery") as tape, desk(tape, dialect="a1111"):
-            assert sent(tape, "GET", "/sdapi/v1/cmd-flags") == []
+        async with family_tape("sdnext/discovery") as tape, desk(tape, dialect="sdnext"):
+            assert sent(tape, "GET", "/sdapi/v1/version") == []
 
 
 class TestResidency:

@@ -13,7 +13,7 @@ from tests.providers.comfyui.fake import FakeComfy
 from tests.providers.comfyui.fake_routes import USUAL_SIZE
 from tests.providers.comfyui.shelf import FILES, ask, build, inventory, node, templates
 
-from imagerouter import ProviderError
+from imagerouter import Extras, ProviderError
 from imagerouter.testing.wire import Response
 from imagerouter_comfyui import ComfyProvider
 from imagerouter_comfyui.api import Api
@@ -58,6 +58,18 @@ async def test_a_second_look_asks_for_file_lists_and_new_headers_only(comfy: Fak
     assert len(comfy.requests) == len(FOLDERS) + 3
     assert second.classes is first.classes
     assert ("checkpoints", "new.safetensors") in second.metadata
+
+
+async def test_what_can_be_named_beside_the_models_is_listed_as_briefly_as_it_is_found(comfy: FakeComfy) -> None:
+    comfy.files["loras"] = ["style\\ink.safetensors", "a/snow.safetensors", "b/snow.safetensors"]
+    comfy.files["upscale_models"], comfy.files["vae"] = ["4x-UltraSharp.pth"], ["soft.safetensors"]
+    provider = ComfyProvider("desk", ComfyConfig(base_url=comfy.url))
+    assert await provider.extras() == Extras()
+    await provider.start()
+    assert await provider.extras() == Extras(
+        loras=("a/snow", "b/snow", "ink"), upscalers=("4x-UltraSharp",), vaes=("soft",)
+    )
+    await provider.aclose()
 
 
 async def test_of_a_header_only_what_says_the_kind_is_kept(comfy: FakeComfy, api: Api) -> None:

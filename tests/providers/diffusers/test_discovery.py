@@ -162,3 +162,13 @@ def test_a_folder_tells_its_native_size(folder: Path) -> None:
     assert traits["flux"] is not None
     assert traits["flux"].is_flow
     assert traits["flux"].multiple == 16
+
+
+def test_a_hash_is_told_where_somebody_else_has_computed_it(tmp_path: Path) -> None:
+    digest = "ab" * 32
+    beside, cached, plain = (tmp_path / f"{name}.safetensors" for name in ("beside", "cached", "plain"))
+    for path in (beside, tmp_path / digest, plain):
+        path.write_bytes(b"x")
+    (tmp_path / "beside.safetensors.sha256").write_text(f"{digest.upper()}  beside.safetensors\n")
+    cached.symlink_to(tmp_path / digest)
+    assert [discovery.told_hash(path) for path in (beside, cached, plain)] == [digest, digest, ""]

@@ -21,9 +21,10 @@ from imagerouter_diffusers.prompts import Span, parse
         ("", [Span("")]),
         ("a (cat)", [Span("a "), Span("cat", 1.1)]),
         ("(cat:1.3) here", [Span("cat", 1.3), Span(" here")]),
-        ("(a (b:2) c:0.5)", [Span("a ", 0.5), Span("b", 1.0), Span(" c", 0.5)]),
+        ("((cat))", [Span("cat", 1.1 * 1.1)]),
+        ("(a (b:2) c:0.5)", [Span("a ", 0.5), Span("b", 2.0), Span(" c", 0.5)]),
         (r"smile \(x\)", [Span("smile (x)")]),
-        ("unclosed (cat", [Span("unclosed (cat")]),
+        ("unclosed (cat", [Span("unclosed "), Span("(cat")]),
         ("stray) bracket", [Span("stray) bracket")]),
         ("ratio 16:9 [x]", [Span("ratio 16:9 [x]")]),
         ("(at 12:30)", [Span("at 12", 30.0)]),
@@ -32,6 +33,10 @@ from imagerouter_diffusers.prompts import Span, parse
 )
 def test_a_prompt_is_cut_into_weighted_spans(prompt: str, spans: list[Span]) -> None:
     assert parse(prompt) == spans
+
+
+def test_brackets_are_looked_into_so_deep_and_no_deeper() -> None:
+    assert [span.text for span in parse("(" * 5000 + ")" * 5000)] == ["(" * 4950 + ")" * 4950]
 
 
 @given(some.text(max_size=60))
@@ -74,9 +79,29 @@ def test_the_end_of_a_long_prompt_counts(pipes: dict[str, Any]) -> None:
     assert not torch.allclose(one, other)
 
 
-def test_both_prompts_are_padded_to_the_same_length(pipes: dict[str, Any]) -> None:
+def test_the_shorter_prompt_is_repeated_which_attention_does_not_notice(pipes: dict[str, Any]) -> None:
     made = encode(pipes["sdxl"], "short", "abcdefghij " * 20)
     assert made.positive.shape == made.negative.shape
+    assert torch.equal(made.positive[:, :77], made.positive[:, 77:154])
+    assert torch.equal(made.positive[:, :77], encode(pipes["sdxl"], "short").positive)
+
+
+def test_a_short_weighted_piece_is_not_cut_between_two_chunks(pipes: dict[str, Any]) -> None:
+    tokenizer = pipes["sd1"].tokenizer
+    text = "a " * 73
+    whole, cut = (prompts._chunks(tokenizer, parse(text + end)) for end in ("(bcd:1.2)", "bcd"))
+    assert [len(chunk) for chunk in whole] == [73, 3]
+    assert [len(chunk) for chunk in cut] == [75, 1]
+
+
+def test_sd2_counts_its_layers_from_the_one_that_its_files_leave_out() -> None:
+    from transformers import CLIPTextConfig
+
+    class Encoder:
+        config = CLIPTextConfig(num_hidden_layers=23)
+
+    depths = [prompts._layer(skip, Encoder(), is_xl=False).depth for skip in (None, 1, 2, 3)]
+    assert depths == [1, 1, 1, 2]
 
 
 def test_a_weight_moves_a_word_away_from_nothing(pipes: dict[str, Any]) -> None:

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from imagerouter import GenerationError, OutOfMemoryError, ProviderUnavailableError
-from imagerouter_diffusers import DiffusersConfig, DiffusersProvider, devices, failures
+from imagerouter_diffusers import DiffusersConfig, DiffusersProvider, canonical, devices, failures
 from imagerouter_diffusers.calls import Call
 from imagerouter_diffusers.worker import Worker
 
@@ -120,15 +120,15 @@ class Hungry:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, room: int) -> None:
         self.batches: list[int] = []
-        run = Call.run
+        draw = canonical.draw
 
         def limited(call: Call, first: int, count: int, steps: Any) -> Any:
             self.batches.append(count)
             if count > room:
                 raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
-            return run(call, first, count, steps)
+            return draw(call, first, count, steps)
 
-        monkeypatch.setattr(Call, "run", limited)
+        monkeypatch.setattr(canonical, "draw", limited)
         monkeypatch.setattr(devices, "images_at_once", lambda device, pixels: 3)
 
 

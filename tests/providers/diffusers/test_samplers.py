@@ -12,13 +12,17 @@ from imagerouter import InvalidParameterError, ProviderRejectedError
 from imagerouter.samplers import SAMPLERS, SCHEDULERS
 from imagerouter_diffusers import samplers
 from imagerouter_diffusers.samplers import FLOW_TABLE, SPACINGS, TABLE
+from imagerouter_diffusers.schedules import SCHEDULERS as SCHEDULES_OF_OURS
+from imagerouter_diffusers.solvers import SOLVERS, Solver
 from imagerouter_diffusers.traits import Traits
 
 SD = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "steps_offset": 1}
+SD1 = Traits("StableDiffusionPipeline", "PNDMScheduler", SD, multiple=8, family="sd1")
 OLD = Traits("StableDiffusionPipeline", "PNDMScheduler", SD, multiple=8)
 TRAILING = Traits("StableDiffusionPipeline", "EulerDiscreteScheduler", SD | {"timestep_spacing": "trailing"})
 FLOW = Traits("FluxPipeline", "FlowMatchEulerDiscreteScheduler", {})
 ROWS = sorted(samplers.available(OLD))
+CANONICAL = samplers.available(SD1)
 # Making one of these takes long, and their schedules are made by the same lines.
 SLOW = {"dpm_2", "dpm_2_ancestral"}
 PAIRS = [
@@ -39,8 +43,9 @@ def built(sampler: str, scheduler: str | None = None, steps: int = 5, traits: Tr
 
 
 def test_every_name_in_the_table_is_a_canonical_one() -> None:
-    assert set(TABLE) | set(FLOW_TABLE) <= set(SAMPLERS)
-    used = {name for row in [*TABLE.values(), *FLOW_TABLE.values()] for name in row.schedules}
+    assert set(TABLE) | set(FLOW_TABLE) | set(SOLVERS) <= set(SAMPLERS)
+    used = {name for row in [*TABLE.values(), *FLOW_TABLE.values(), *SOLVERS.values()] for name in row.schedules}
+    assert set(SCHEDULES_OF_OURS) <= set(SPACINGS)
     assert used <= set(SPACINGS) <= set(SCHEDULERS)
 
 
@@ -60,11 +65,11 @@ async def test_every_sampler_draws_something_with_the_built_in_model(studio: Any
     assert studio.progress[-1].step == 2
 
 
-@pytest.mark.parametrize("sampler", ROWS)
+@pytest.mark.parametrize("sampler", sorted(CANONICAL))
 async def test_every_sampler_runs_through_an_edit(studio: Any, scene: Any, sampler: str) -> None:
     images = await studio.draw("sd1", images=(scene,), sampler=sampler, strength=0.4)
     assert images.applied["sampler"] == sampler
-    assert images.applied["scheduler"] == samplers.TABLE[sampler].schedules[0]
+    assert images.applied["scheduler"] == CANONICAL[sampler].schedules[0]
     assert studio.progress[-1].step == studio.progress[-1].steps == 2
 
 
@@ -95,6 +100,14 @@ def test_a_model_made_for_trailing_spacing_keeps_it_with_every_sampler() -> None
     assert built("heun", traits=TRAILING).config.timestep_spacing == "trailing"
 
 
+def test_what_other_programs_draw_too_is_drawn_by_our_own_solvers() -> None:
+    assert isinstance(samplers.default(SD1).row, Solver)
+    turbo = Traits(TRAILING.pipeline, TRAILING.scheduler, TRAILING.scheduler_config, family="sdxl")
+    assert samplers.default(turbo) == samplers.Choice("euler", "simple", SOLVERS["euler"])
+    # Nobody has compared these.
+    assert not isinstance(samplers.choose(SD1, "uni_pc", None).row, Solver)
+
+
 def test_a_flow_matching_model_gets_only_what_can_drive_it() -> None:
     assert list(samplers.available(FLOW)) == ["euler"]
     sd3 = Traits("StableDiffusion3Pipeline", "FlowMatchEulerDiscreteScheduler", {})
@@ -104,6 +117,7 @@ def test_a_flow_matching_model_gets_only_what_can_drive_it() -> None:
 def test_a_sampler_whose_package_is_missing_is_not_offered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(samplers, "find_spec", lambda name: None)
     assert not {"lms", "dpmpp_sde"} & set(samplers.available(OLD))
+    assert "dpmpp_sde" not in samplers.available(SD1)
     assert "beta" not in samplers.schedules(OLD)
     monkeypatch.setattr(samplers, "find_spec", lambda name: object())
     assert {"lms", "dpmpp_sde"} <= set(samplers.available(OLD))
