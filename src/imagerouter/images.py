@@ -90,13 +90,14 @@ async def deliver(
 
 def _is_turned(image: Image) -> bool:
     """Whether a JPEG stands upright only by its EXIF, which it is going to lose."""
+    if image.media_type != "image/jpeg" or not has_texts(image):
+        return False
+
     from PIL import ExifTags
     from PIL import Image as Pillow
 
     from imagerouter.sources import BROKEN, TOO_LARGE
 
-    if image.media_type != "image/jpeg" or not has_texts(image):
-        return False
     try:
         with Pillow.open(BytesIO(image.head(_HEAD))) as picture:
             return bool(picture.getexif().get(ExifTags.Base.Orientation, 1) != 1)
