@@ -69,3 +69,11 @@ def test_a_case_that_fails_somewhere_is_told_and_the_rest_still_counts(run: Any,
     assert done.returncode == 1
     (told,) = json.loads(done.stdout)
     assert [(each["case"], each["target"]) for each in told["failures"]] == [("base", "odd/photo")]
+
+
+def test_a_result_that_cannot_be_kept_is_printed_all_the_same(run: Any, tmp_path: Path) -> None:
+    (tmp_path / "kept").write_text("a file where the folder would be")
+    done = run("parity-check", "photo", "-c", "fleet.yaml", "--json")
+    assert done.returncode == 1
+    assert json.loads(done.stdout)[0]["model"] == "photo"
+    assert done.stderr.decode().startswith("Error: can't write kept/parity.json: ")

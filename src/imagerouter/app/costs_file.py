@@ -8,6 +8,7 @@ from pathlib import Path
 import structlog
 
 from imagerouter.config import Server
+from imagerouter.folders import user_folder
 
 log = structlog.get_logger(__name__)
 
@@ -19,17 +20,12 @@ def costs_file(server: Server) -> Path | None:
     """
     if server.costs_file is None or (server.costs_file == "auto" and server.port == 0):
         return None
-    path = _automatic(server.port) if server.costs_file == "auto" else Path(server.costs_file).expanduser()
+    is_auto = server.costs_file == "auto"
+    path = user_folder("state") / f"costs-{server.port}.json" if is_auto else Path(server.costs_file).expanduser()
     if (reason := _obstacle(path)) is not None:
         log.warning("costs.not_kept", path=str(path), reason=reason)
         return None
     return path
-
-
-def _automatic(port: int) -> Path:
-    """In the user's state folder (XDG base directory specification)."""
-    home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    return Path(home) / "imagerouter" / f"costs-{port}.json"
 
 
 def _obstacle(path: Path) -> str | None:

@@ -48,7 +48,7 @@ def parity_check(
     Without MODEL it takes every model that several providers have. Figures are peak signal-to-noise ratios in dB:
     60 and more count as exact, 45 and more as close. Servers with this configuration then go by what was measured.
     """
-    checked, path = asyncio.run(_check(models, config, steps, size, save=save))
+    checked, used = asyncio.run(_check(models, config, steps, size))
     if as_json:
         click.echo(json.dumps([_told(each) for each in checked], indent=2, ensure_ascii=False))
     else:
@@ -57,15 +57,14 @@ def parity_check(
             show(_table(each))
             for (feature, target), reason in each.failures.items():
                 click.echo(f"{target}: {feature}: {reason}", err=True)
-        if path is not None:
-            click.echo(f"kept in {path}")
+    path = _keep(checked, used) if save else None
+    if path is not None and not as_json:
+        click.echo(f"kept in {path}")
     if any(each.failures for each in checked):
         context.exit(1)
 
 
-async def _check(
-    names: Sequence[str], file: Path | None, steps: int, size: int | None, *, save: bool
-) -> tuple[list[Checked], Path | None]:
+async def _check(names: Sequence[str], file: Path | None, steps: int, size: int | None) -> tuple[list[Checked], Config]:
     config = await local_config(file)
     async with Engine(config) as engine:
         async with asyncio.timeout(PATIENCE_SECONDS):
@@ -73,7 +72,7 @@ async def _check(
         chosen = _chosen(engine, names)
         found = [await checking.check(engine, model, steps=steps, size=size, tell=_tell) for model in chosen]
     click.echo("\r\033[K" if _is_watched() else "", err=True, nl=False)
-    return found, _keep(found, config) if save else None
+    return found, config
 
 
 def _chosen(engine: Engine, names: Sequence[str]) -> list[PublicModel]:
@@ -101,9 +100,13 @@ def _tell(feature: str, target: str) -> None:
 
 
 def _keep(found: Sequence[Checked], config: Config) -> Path | None:
-    path = measured.file_of(config.server)
-    if path is not None:
+    """Raises `ImageRouterError` where it can't be written; what was found is told by then."""
+    if (path := measured.file_of(config.server)) is None:
+        return None
+    try:
         measured.save(path, {name: row for each in found for name, row in each.measurements(config).items()})
+    except OSError as error:
+        raise ImageRouterError(f"can't write {path}: {error.strerror}") from None
     return path
 
 

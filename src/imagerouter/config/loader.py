@@ -8,7 +8,6 @@ consequence of another.
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Mapping
@@ -21,6 +20,7 @@ from imagerouter.config.positions import Document, document_of, read
 from imagerouter.config.references import check_references
 from imagerouter.config.validation import validate
 from imagerouter.errors import ConfigError
+from imagerouter.folders import user_folder
 from imagerouter.logs import get_logger
 from imagerouter.provider import Provider, ProviderConfig
 from imagerouter.registry import ProviderTypeError, installed
@@ -36,8 +36,7 @@ _PROVIDER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 def find() -> Path | None:
     """The file to use when none is named: in the current folder, else in the user's configuration folder."""
-    home = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
-    candidates = (Path(FILE_NAME), Path(home) / "imagerouter" / FILE_NAME)
+    candidates = (Path(FILE_NAME), user_folder("config") / FILE_NAME)
     return next((path for path in candidates if path.is_file()), None)
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 
 from imagerouter.config import Config, ProviderEntry, Server
+from imagerouter.folders import user_folder
 from imagerouter.jobs import Target
 from imagerouter.logs import get_logger
 from imagerouter.parity.profile import PROFILES
@@ -86,7 +86,7 @@ def file_of(server: Server) -> Path | None:
         return None
     if server.parity_file != "auto":
         return Path(server.parity_file).expanduser()
-    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "imagerouter" / "parity.json"
+    return user_folder("state") / "parity.json"
 
 
 def known(config: Config) -> Measured:

@@ -8,11 +8,12 @@ import secrets
 from collections.abc import Sequence
 from pathlib import Path
 
+from imagerouter.folders import user_folder
+
 
 def automatic() -> Path:
-    """In the user's cache folder (XDG base directory specification)."""
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(home) / "imagerouter" / "files"
+    """In the user's cache folder."""
+    return user_folder("cache") / "files"
 
 
 class Folder:
