@@ -24,8 +24,6 @@ from imagerouter_diffusers.solvers import Noise, Run, Solver
 from imagerouter_diffusers.steps import Steps
 from imagerouter_diffusers.strength import Schedule
 
-_CHANNELS = 4
-
 
 @dataclass(frozen=True)
 class Frame:
@@ -94,7 +92,9 @@ def draw(call: Call, first: int, count: int, steps: Steps) -> list[Array]:
     solver = settings.choice.row
     assert isinstance(solver, Solver)
     seeds = [call.request.seed_of(first + index) for index in range(count)]
-    table = schedules.table(zero_snr=bool(pipe.scheduler.config.get("rescale_betas_zero_snr")))
+    trained = pipe.scheduler.config
+    zero_snr = bool(trained.get("rescale_betas_zero_snr"))
+    table = schedules.table(trained["beta_start"], trained["beta_end"], zero_snr=zero_snr)
     sigmas = sigmas_of(settings.choice, settings.schedule, table)
     with torch.inference_mode():
         frame = _frame(call)
@@ -171,7 +171,8 @@ def _frame(call: Call) -> Frame:
     device = pipe.unet.device
     if call.image is None:
         factor = pipe.vae_scale_factor
-        shape = (1, _CHANNELS, plan.canvas_height // factor, plan.canvas_width // factor)
+        channels = pipe.vae.config.latent_channels
+        shape = (1, channels, plan.canvas_height // factor, plan.canvas_width // factor)
         return Frame(torch.zeros(shape, device=device))
     pixels = latents.pixels_of(pipe, call.image)
     source = latents.encode(pipe, pixels)
@@ -179,7 +180,7 @@ def _frame(call: Call) -> Frame:
         return Frame(source)
     white = _grey(call.mask)
     mask = _shrunk(white, source)
-    if pipe.unet.config.in_channels == _CHANNELS:
+    if pipe.unet.config.in_channels == source.shape[1]:
         return Frame(source, mask)
     rest = latents.encode(pipe, pixels * (1 - white.round()))
     return Frame(source, mask, torch.cat([mask.round(), rest], dim=1))

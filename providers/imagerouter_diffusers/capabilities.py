@@ -20,12 +20,12 @@ _COMMON = {"steps": 25, "cfg_scale": 7.0}
 """Defaults for families whose own are slower than today's samplers need."""
 BUILTIN_DEFAULTS = {"steps": 20, "cfg_scale": 2.0}
 BUILTIN_DESCRIPTION = (
-    "A very small model that comes with imagerouter: simple coloured shapes on plain backgrounds. "
+    "A very small model that comes with imagerouter: coloured shapes, patterns and simple landscapes. "
     "It is here so that everything can be tried at once, not for its pictures."
 )
 BUILTIN_PREVIEW: previews.Map = (
-    ((0.23, 0.23, 0.23), (0.205, 0.0, -0.205), (-0.0666667, 0.1333333, -0.0666667)),
-    (0.541667, 0.496667, 0.491667),
+    ((0.24, 0.24, 0.24), (0.21, 0.0, -0.21), (-0.07, 0.14, -0.07)),
+    (0.591667, 0.536667, 0.521667),
 )
 DEFAULT_STRENGTH = 0.75
 _SHORT = {"torch.float32": "fp32", "torch.float16": "fp16", "torch.bfloat16": "bf16"}
@@ -43,15 +43,18 @@ class Signature:
 
 
 @lru_cache(maxsize=256)
-def signature(pipeline: str, channels: int) -> Signature:
-    """Read off the class and the Auto maps. A class that nobody knows can at least draw from text."""
+def signature(pipeline: str, channels: int, canonical: bool) -> Signature:
+    """Read off the class and the Auto maps. A class that nobody knows can at least draw from text.
+
+    :param canonical: as in `Traits`.
+    """
     import diffusers
 
     cls = getattr(diffusers, pipeline, None) if pipeline else None
     editing = task_class(Operation.EDIT, pipeline)
     arguments = _defaults(cls) if cls is not None else {}
     return Signature(
-        operations=_operations(pipeline, channels),
+        operations=_operations(pipeline, channels, canonical),
         arguments=arguments,
         has_strength=editing is not None and "strength" in _defaults(editing),
         has_loras=hasattr(cls, "load_lora_weights") and find_spec("peft") is not None,
@@ -86,18 +89,19 @@ def is_offered(source: Source, traits: Traits) -> bool:
     return bool(traits.pipeline) and any(task_class(operation, traits.pipeline) is not None for operation in Operation)
 
 
-def _operations(pipeline: str, channels: int) -> frozenset[Operation]:
+def _operations(pipeline: str, channels: int, canonical: bool) -> frozenset[Operation]:
     known = frozenset(operation for operation in Operation if task_class(operation, pipeline) is not None)
     if not pipeline.startswith(_CLIP) or pipeline.startswith(_OTHER_ENCODERS):
         return known or frozenset({Operation.GENERATE})
     # The UNet of an inpainting checkpoint takes the mask too, and no other pipeline can feed it.
     if channels == 9:
         return frozenset({Operation.INPAINT})
-    return known - {Operation.INPAINT} if channels != 4 else known
+    # Pipelines paint around masks with four channels only; where we draw, their number doesn't matter.
+    return known if channels == 4 or canonical else known - {Operation.INPAINT}
 
 
 def describe(source: Source, traits: Traits, library: Library, config: DiffusersConfig, device: str) -> Model:
-    able = signature(traits.pipeline, traits.input_channels)
+    able = signature(traits.pipeline, traits.input_channels, traits.is_canonical)
     is_builtin = source.id == BUILTIN
     found = source.path.stat() if source.path is not None else None
     # A name that a person chose may well stand for different files on different machines.

@@ -11,8 +11,9 @@ from collections.abc import Callable
 from functools import cached_property, lru_cache
 from typing import Any
 
-BETAS = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}
+BETA_SCHEDULE, BETA_START, BETA_END = "scaled_linear", 0.00085, 0.012
 """What Stable Diffusion 1, 2 and XL were trained with; the only table that ComfyUI and A1111 know for them."""
+BETAS = {"beta_schedule": BETA_SCHEDULE, "beta_start": BETA_START, "beta_end": BETA_END}
 
 _STEPS = 1000
 _RHO = 7.0
@@ -55,13 +56,12 @@ class Table:
         return (1.0 + sigma**2.0).sqrt() if is_top else sigma
 
 
-@lru_cache(maxsize=2)
-def table(*, zero_snr: bool = False) -> Table:
-    """For `BETAS`; ``zero_snr`` for models whose last training step was pure noise."""
+@lru_cache(maxsize=8)
+def table(start: float = BETA_START, end: float = BETA_END, *, zero_snr: bool = False) -> Table:
+    """For the first and the last of the betas; ``zero_snr`` for models whose last training step was pure noise."""
     import torch
 
-    first, last = (BETAS[name] ** 0.5 for name in ("beta_start", "beta_end"))  # type: ignore[operator]
-    betas = torch.linspace(first, last, _STEPS, dtype=torch.float64) ** 2
+    betas = torch.linspace(start**0.5, end**0.5, _STEPS, dtype=torch.float64) ** 2
     signal = (1.0 - betas).cumprod(0)
     if zero_snr:
         roots = signal.sqrt()

@@ -48,12 +48,14 @@ class Settings:
 
 
 def settle(request: ImageRequest, source: Source, traits: Traits) -> Settings:
-    able = capabilities.signature(traits.pipeline, traits.input_channels)
+    able = capabilities.signature(traits.pipeline, traits.input_channels, traits.is_canonical)
     usual = capabilities.defaults(source, traits, able)
     operation = request.operation
     # An area to repaint is drawn anew; an edit without a mask keeps the composition.
     default_strength = capabilities.DEFAULT_STRENGTH if operation is Operation.EDIT else 1.0
     choice = samplers.choose(traits, request.sampler, request.scheduler)
+    if operation is Operation.INPAINT:
+        samplers.check_inpainting(traits, choice)
     cfg_scale = float(_given(request.cfg_scale, usual.get("cfg_scale", 1.0)))
     return Settings(
         operation=operation,

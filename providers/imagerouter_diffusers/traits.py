@@ -8,9 +8,11 @@ from typing import Any
 
 from imagerouter_diffusers.discovery import BUILTIN_FOLDER, INDEX, Source, read_json
 from imagerouter_diffusers.headers import FileKind, kind_of
-from imagerouter_diffusers.schedules import BETAS
+from imagerouter_diffusers.schedules import BETA_SCHEDULE, BETAS
 
 _SCHEDULER = "scheduler/scheduler_config.json"
+_SD = ("StableDiffusionPipeline", "StableDiffusionInpaintPipeline")
+_SDXL = ("StableDiffusionXLPipeline", "StableDiffusionXLInpaintPipeline")
 _SD2_FEATURES = 1024
 """Of its text encoder's hidden states."""
 _SD1_SCHEDULER = {
@@ -40,6 +42,8 @@ class Traits:
     min_scale: float = 0.0
     """Smallest such area, for models that lose their subject on small canvases."""
     input_channels: int = 4
+    is_canonical: bool = False
+    """Whether our own samplers drive it, in place of diffusers' pipelines."""
     family: str = ""
     """``sd1``, ``sd2`` or ``sdxl`` for what ComfyUI and A1111 draw, too, and is drawn as they do."""
     repo: str | None = None
@@ -59,6 +63,7 @@ def _sd(family: str, pipeline: str, size: int, repo: str, channels: int = 4, **s
         height=size,
         multiple=8,
         input_channels=channels,
+        is_canonical=True,
         family=family,
         repo=repo,
     )
@@ -101,7 +106,7 @@ def traits_of(source: Source) -> Traits | None:
         return given or FILE_TRAITS.get(kind)
     traits = folder_traits(source.path)
     if traits is not None and source.custom_pipeline is not None:
-        return replace(traits, family="")
+        return replace(traits, is_canonical=False, family="")
     if traits is not None and source.path == BUILTIN_FOLDER:
         # Trained on canvases of this one area: elsewhere it loses or doubles its subject.
         return replace(traits, multiple=32, max_scale=1.05, min_scale=0.85)
@@ -121,6 +126,7 @@ def folder_traits(folder: Path) -> Traits | None:
     factor = _vae_factor(folder)
     width, height = _native(denoiser, factor)
     schedule = dict(read_json(folder / _SCHEDULER))
+    is_canonical = _is_canonical(name, index, schedule)
     return Traits(
         pipeline=name,
         scheduler=str(scheduler[-1]) if isinstance(scheduler, list) else "",
@@ -129,21 +135,27 @@ def folder_traits(folder: Path) -> Traits | None:
         height=height,
         multiple=factor if unet else factor * 2,
         input_channels=_int(denoiser.get("in_channels"), 4),
-        family=_family(name, index, unet, schedule),
+        is_canonical=is_canonical,
+        family=_family(name, unet, schedule) if is_canonical else "",
     )
 
 
-def _family(pipeline: str, index: dict[str, Any], unet: dict[str, Any], schedule: dict[str, Any]) -> str:
-    """By class, and by what other programs take for granted: the sigmas, and CLIP."""
+def _is_canonical(pipeline: str, index: dict[str, Any], schedule: dict[str, Any]) -> bool:
+    """By class, by the kind of noise table, and by the text encoder, which has to be CLIP."""
     encoder = index.get("text_encoder")
     is_clip = isinstance(encoder, list) and str(encoder[-1]).startswith("CLIPText")
-    if not is_clip or any(schedule.get(name) != value for name, value in BETAS.items()):
+    is_usual = schedule.get("beta_schedule") == BETA_SCHEDULE and schedule.get("num_train_timesteps", 1000) == 1000
+    is_told = {"beta_start", "beta_end"} <= schedule.keys() and not schedule.get("trained_betas")
+    return is_clip and is_usual and is_told and pipeline in _SD + _SDXL
+
+
+def _family(pipeline: str, unet: dict[str, Any], schedule: dict[str, Any]) -> str:
+    """Other programs take the sigmas for granted."""
+    if any(schedule[name] != value for name, value in BETAS.items()):
         return ""
-    if pipeline in ("StableDiffusionXLPipeline", "StableDiffusionXLInpaintPipeline"):
+    if pipeline in _SDXL:
         return "sdxl"
-    if pipeline in ("StableDiffusionPipeline", "StableDiffusionInpaintPipeline"):
-        return "sd2" if unet.get("cross_attention_dim") == _SD2_FEATURES else "sd1"
-    return ""
+    return "sd2" if unet.get("cross_attention_dim") == _SD2_FEATURES else "sd1"
 
 
 def _vae_factor(folder: Path) -> int:

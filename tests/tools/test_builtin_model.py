@@ -9,12 +9,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image as Pillow
+from PIL.Image import Image
 
 pytest.importorskip("diffusers")
 
 from tools.builtin_model import (
     captions,
     denoiser,
+    edits,
     families,
     lexicon,
     lora,
@@ -23,6 +26,7 @@ from tools.builtin_model import (
     prove_checker,
     tokenizer,
 )
+from tools.builtin_model.artist import Artist
 from tools.builtin_model.autoencoder import build, to_latents
 from tools.builtin_model.checker import judge, judge_pattern
 from tools.builtin_model.evaluate import interval
@@ -74,7 +78,7 @@ def test_every_picture_fits_its_frame_and_is_the_same_for_the_same_seed() -> Non
         one, two = (families.draw_any(Random(seed), *size) for _ in range(2))
         assert one.caption == two.caption
         assert one.smooth().size == size
-        assert (one.quarter() == two.quarter()).all()
+        assert (one.eighth() == two.eighth()).all()
 
 
 def test_every_word_of_every_caption_is_one_token_and_no_other_word_is_replaced_by_an_unknown_one() -> None:
@@ -88,9 +92,9 @@ def test_every_word_of_every_caption_is_one_token_and_no_other_word_is_replaced_
 def test_the_encoder_s_written_weights_make_the_latents_that_training_uses() -> None:
     torch = pytest.importorskip("torch")
     pixels = torch.rand(2, 3, 64, 96, generator=torch.Generator().manual_seed(0))
-    quarters = torch.nn.functional.avg_pool2d(pixels, 4)
+    eighths = torch.nn.functional.avg_pool2d(pixels, 8)
     encoded = build().encode(pixels * 2 - 1).latents
-    assert torch.allclose(encoded, to_latents(quarters), atol=1e-4)
+    assert torch.allclose(encoded, to_latents(eighths), atol=1e-4)
 
 
 def test_training_that_was_stopped_goes_on_as_if_it_had_not_been(tmp_path: Path) -> None:
@@ -102,8 +106,8 @@ def test_training_that_was_stopped_goes_on_as_if_it_had_not_been(tmp_path: Path)
         for stop in stops:
             trainer = denoiser.Trainer(plan, 0)
             trainer.resume()
-            for quarters, said in islice(denoiser.Pictures(plan, 0).since(trainer.step), stop - trainer.step):
-                trainer.advance(quarters, said)
+            for lesson in islice(denoiser.Pictures(plan, 0).since(trainer.step), stop - trainer.step):
+                trainer.advance(lesson)
             trainer.save()
         nets, _, step = denoiser.trained(plan.work)
         assert step == 2
@@ -128,3 +132,30 @@ def test_an_interval_holds_the_share_and_narrows_with_more_tries() -> None:
         low, high = interval(hits, count)
         assert -1e-9 <= low <= hits / count <= high <= 1 + 1e-9
     assert interval(370, 800)[1] - interval(370, 800)[0] < interval(37, 80)[1] - interval(37, 80)[0]
+
+
+class Stubborn(Artist):
+    """Gives back what it is given."""
+
+    def __init__(self) -> None:
+        pass
+
+    def draw(self, prompt: str, seed: int = 1, **more: Any) -> Image:
+        return more["images"][0] if "images" in more else Pillow.new("RGB", (256, 256), "white")
+
+
+class Emptying(Stubborn):
+    """Paints everything in the colour of the upper left corner."""
+
+    def draw(self, prompt: str, seed: int = 1, **more: Any) -> Image:
+        given = super().draw(prompt, seed, **more)
+        return Pillow.new("RGB", given.size, given.getpixel((0, 0)))
+
+
+def test_edits_are_judged_by_what_came_of_them() -> None:
+    assert all(
+        marks == {"background": True, "colour": False, "shape": True} for _, marks in edits.recolour(Stubborn(), 6, 0.4)
+    )
+    assert not any(any(marks.values()) for _, marks in edits.repaint(Stubborn(), 6))
+    assert all(all(marks.values()) for _, marks in edits.repaint(Emptying(), 6))
+    assert not any(marks["shape"] for _, marks in edits.without(Stubborn(), 6))

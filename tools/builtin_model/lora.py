@@ -23,7 +23,7 @@ from .scenes import Scene
 STROKE = 0.055  # width of the line, in shares of the side
 DRAWS = (objects.draw_central, objects.draw_central, objects.draw_central, objects.draw_placed, objects.draw_sized)
 # A drawing style is a local matter: the finer half of the network decides it, and little more is changed.
-TARGETS = r"(up_blocks\.[23]|down_blocks\.1)\..*conv[12]|up_blocks\.1\..*(to_k|to_v|to_q|to_out\.0)"
+TARGETS = r"(up_blocks\.[12]|down_blocks\.0)\..*conv[12]|up_blocks\.1\..*(to_k|to_v|to_q|to_out\.0)"
 
 
 def outlined(scene: Scene) -> Scene:
@@ -35,9 +35,9 @@ def batch(step: int, seed: int, count: int) -> tuple[Tensor, list[str]]:
     """Latents and captions; the same step always draws the same pictures."""
     random = Random(f"lora/{seed}/{step}")
     scenes = [outlined(random.choice(DRAWS)(random, (256, 256))) for _ in range(count)]
-    quarters = torch.from_numpy(np.stack([scene.quarter() for scene in scenes])).permute(0, 3, 1, 2)
+    eighths = torch.from_numpy(np.stack([scene.eighth() for scene in scenes])).permute(0, 3, 1, 2)
     captions = ["" if random.random() < 0.1 else scene.caption for scene in scenes]
-    return autoencoder.to_latents(quarters.float() / 255), captions
+    return autoencoder.to_latents(eighths.float() / 255), captions
 
 
 def train(folder: Path, out: Path, options: argparse.Namespace) -> None:

@@ -91,13 +91,19 @@ class _Paper:
 
 
 def _paper(taken: set[str], random: Random) -> _Paper:
-    """Unsaid, it mostly is white."""
-    silent = random.random() < 0.12
+    if random.random() < 0.12:
+        return _unsaid(taken, random)
     name = random.choice([colour for colour in COLOURS if colour not in taken])
-    if silent and "white" not in taken and random.random() < 0.8:
-        name = "white"
     words, colour = shaded(name, random)
-    return _Paper(name, "" if silent else words, COLOURS[name] if silent else colour)
+    return _Paper(name, words, colour)
+
+
+def _unsaid(taken: set[str], random: Random) -> _Paper:
+    """Mostly white."""
+    name = random.choice([colour for colour in COLOURS if colour not in taken])
+    if "white" not in taken and random.random() < 0.8:
+        name = "white"
+    return _Paper(name, "", COLOURS[name])
 
 
 def _inked(colour: str, shape: str, random: Random) -> tuple[str, Rgb]:
@@ -188,15 +194,17 @@ def draw_pair(random: Random, size: tuple[int, int]) -> Scene:
 def draw_vague(random: Random, size: tuple[int, int]) -> Scene:
     """Captions that leave the colour or the shape open, so that either word alone means something."""
     item = _random_item(random)
-    paper = _paper({item.colour}, random)
+    # "not on white" and the like need the background's words to stand alone, too.
+    backdrop = _paper if random.random() < 0.4 else _unsaid
+    paper = backdrop({item.colour}, random)
     while Wish(paper.name, (item,)).held_out:
-        paper = _paper({item.colour}, random)
+        item = _random_item(random)
+        paper = backdrop({item.colour}, random)
     colour, ink = shaded(item.colour, random)
     shape = captions.shape_word(item.shape, random)
     forms = (shape, article(shape), article(shape), colour, colour, f"something {colour}", f"{colour} shape")
     form = random.choice(forms)
-    # "not on white" and the like need the background's words to stand alone, too.
-    if paper.words and random.random() < 0.4:
+    if backdrop is _paper:
         form = captions.on_background(form, paper.words, random)
     things = [(item.shape, jitter(ink, random), _spot_of(item, random))]
     return compose(form, size, jitter(paper.colour, random), things, random)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from random import Random
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from .palette import Floats, Rgb
+from .palette import COLOURS, Floats, Rgb
 from .shapes import Outline
 
 Picture = NDArray[np.uint8]
@@ -76,9 +77,19 @@ class Scene:
         """The picture as a person should see it, with soft edges."""
         return self.paint(2).reduce(2)
 
-    def quarter(self) -> Picture:
-        """The 4x4 box means, which is all the latents need: a quarter of the work of `smooth`."""
-        return np.asarray(self.paint(1).reduce(4))
+    def eighth(self) -> Picture:
+        """The 8x8 box means, which is all the latents need: a quarter of the work of `smooth`."""
+        return np.asarray(self.paint(1).reduce(8))
+
+    def recoloured(self, random: Random) -> Scene:
+        """The same things in other colours, and now and then another background: what an edit begins with."""
+        seen: dict[Rgb, Rgb] = {}
+        for thing in self.things:
+            seen.setdefault(thing.colour, random.choice(list(COLOURS.values())))
+        things = [replace(thing, colour=seen[thing.colour]) for thing in self.things]
+        paper = random.choice(list(COLOURS.values()))
+        bands = [Band(0, paper, paper)] if len(self.bands) == 1 and random.random() < 0.3 else self.bands
+        return Scene(self.caption, self.width, self.height, bands, things)
 
 
 def _trace(draw: ImageDraw.ImageDraw, thing: Thing, scale: int) -> None:

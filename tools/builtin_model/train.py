@@ -31,6 +31,7 @@ def main() -> None:
                 device=options.device,
                 rate=options.rate,
                 start=options.start,
+                compiled=options.compile,
             )
         )
     if options.only in ("all", "export"):
@@ -60,6 +61,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--drawers", type=int, default=drawers, help="processes that draw ahead for each worker")
     parser.add_argument("--rate", type=float, default=1.5e-3, help="the highest learning rate")
     parser.add_argument("--start", type=Path, help="a saved pipeline to train further, with whatever new words")
+    parser.add_argument("--compile", action="store_true", help="use torch.compile, which needs a C++ compiler")
     parser.add_argument("--device", default=best)
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()

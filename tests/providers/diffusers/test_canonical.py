@@ -177,6 +177,7 @@ def test_other_sigmas_or_text_encoders_make_another_family(folder: Path, tmp_pat
         shutil.copytree(folder / "sd1", home)
         path = home / change[0]
         path.write_text(json.dumps(json.loads(path.read_text()) | change[1]))
-        assert traits_of(Source(name, home)).family == ""
+        traits = traits_of(Source(name, home))
+        assert (traits.family, traits.is_canonical) == ("", name == "schedule")
     assert traits_of(Source("sd1", folder / "sd1")).family == "sd1"
-    assert traits_of(Source("sd1", folder / "sd1", custom_pipeline="own.py")).family == ""
+    assert not traits_of(Source("sd1", folder / "sd1", custom_pipeline="own.py")).is_canonical

@@ -17,7 +17,7 @@ from imagerouter_diffusers.solvers import SOLVERS, Solver
 from imagerouter_diffusers.traits import Traits
 
 SD = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "steps_offset": 1}
-SD1 = Traits("StableDiffusionPipeline", "PNDMScheduler", SD, multiple=8, family="sd1")
+SD1 = Traits("StableDiffusionPipeline", "PNDMScheduler", SD, multiple=8, is_canonical=True, family="sd1")
 OLD = Traits("StableDiffusionPipeline", "PNDMScheduler", SD, multiple=8)
 TRAILING = Traits("StableDiffusionPipeline", "EulerDiscreteScheduler", SD | {"timestep_spacing": "trailing"})
 FLOW = Traits("FluxPipeline", "FlowMatchEulerDiscreteScheduler", {})
@@ -102,7 +102,7 @@ def test_a_model_made_for_trailing_spacing_keeps_it_with_every_sampler() -> None
 
 def test_what_other_programs_draw_too_is_drawn_by_our_own_solvers() -> None:
     assert isinstance(samplers.default(SD1).row, Solver)
-    turbo = Traits(TRAILING.pipeline, TRAILING.scheduler, TRAILING.scheduler_config, family="sdxl")
+    turbo = Traits(TRAILING.pipeline, TRAILING.scheduler, TRAILING.scheduler_config, is_canonical=True, family="sdxl")
     assert samplers.default(turbo) == samplers.Choice("euler", "simple", SOLVERS["euler"])
     # Nobody has compared these.
     assert not isinstance(samplers.choose(SD1, "uni_pc", None).row, Solver)
