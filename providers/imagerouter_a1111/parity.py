@@ -2,13 +2,14 @@
 
 The settings below go with every request, so that none depends on what the owner, or a job before it, has set. None of
 them loads anything, and all go back like the other settings of a job (`imagerouter_a1111.settings`). Sources are files
-of AUTOMATIC1111 1.10.1; reForge and Forge have the same.
+of AUTOMATIC1111 1.10.1; reForge and Forge have the same. SD.Next has others: sources are files of its version of
+2026-07-23, commit 058a7f0c.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from imagerouter import ImageRequest, Parity, Reproducible, Tier
@@ -88,6 +89,41 @@ LITERAL = (
 """For prompts that are nothing but text. The server keeps encoded prompts, and doesn't look at the second when it uses
 one again; it does at the first, so that ours aren't taken for its owner's (``processing.py``: ``cached_params``)."""
 
+_DIFFUSERS = "modules/sd_samplers_diffusers.py"
+_ENCODER = "modules/prompt_parser_diffusers.py"
+
+SDNEXT_FIELDS = (
+    Setting(
+        "diffusers_generator_device", "CPU", "noise that is the same on every machine", "modules/processing_helpers.py"
+    ),
+    Setting("schedulers_prediction_type", "default", "what the network predicts is the model's", _DIFFUSERS),
+    Setting("schedulers_beta_schedule", "default", "sigmas as the model was trained with", _DIFFUSERS),
+    Setting("schedulers_beta_start", 0.0, "0 is the model's", _DIFFUSERS),
+    Setting("schedulers_beta_end", 0.0, "0 is the model's", _DIFFUSERS),
+    Setting("schedulers_rescale_betas", False, "sigmas as the model was trained with", _DIFFUSERS),
+    Setting("schedulers_timesteps_range", 1000, "timesteps as the model was trained with", _DIFFUSERS),
+    Setting("schedulers_timesteps", "", "timesteps are the schedule's", _DIFFUSERS),
+    Setting("schedulers_timestep_spacing", "default", "from the first to the last of them", _DIFFUSERS),
+    Setting("schedulers_sigma_adjust", 1.0, "sigmas are the schedule's", "modules/processing_callbacks.py"),
+    Setting("schedulers_solver_order", 0, "0 is the sampler's", _DIFFUSERS),
+    Setting("schedulers_use_loworder", True, "the last step is of the first order", _DIFFUSERS),
+    Setting("schedulers_use_thresholding", False, "nothing is clipped", _DIFFUSERS),
+    Setting("prompt_mean_norm", False, "a prompt's encoding isn't rescaled", _ENCODER),
+    Setting("diffusers_zeros_prompt_pad", False, "an empty prompt is encoded like any other", _ENCODER),
+    Setting("freeu_enabled", False, "the network as it was trained", "modules/sd_hijack_freeu.py"),
+    Setting("hypertile_unet_enabled", False, "it sees the whole picture at once", "modules/sd_hijack_hypertile.py"),
+    Setting("hypertile_vae_enabled", False, "it sees the whole picture at once", "modules/sd_hijack_hypertile.py"),
+    Setting("token_merging_method", "None", "no tokens are merged for speed", "modules/token_merge.py"),
+)
+"""SD.Next's settings that are fields of its requests, too, which leave nothing behind."""
+SDNEXT_SETTINGS = (
+    # Its own way drops colons, signs after brackets and at the beginning, and cuts at each new line. As a field it says
+    # which encoder is used, but not how prompts are read.
+    Setting("prompt_attention", "a1111", "prompts are read to the letter", "modules/prompt_parser.py"),
+    Setting("wildcards_enabled", False, "`__a__` is text", "modules/styles.py"),
+)
+"""Those that are none."""
+
 _NOISY = "euler_ancestral dpm_2_ancestral dpmpp_2s_ancestral dpmpp_sde dpmpp_2m_sde ddim_uniform".split()
 _TIERS = {
     "weights": Tier.NONE,  # multiplied with the prompt, and not with its distance from an empty one (sd_emphasis.py)
@@ -99,8 +135,27 @@ _TIERS = {
     **{f"inpaint.{name}": Tier.NONE for name in _NOISY},
 }
 """What it does otherwise than others, whatever is set."""
+_SDNEXT_UNLIKE = (
+    "sampler.euler_ancestral sampler.dpm_2 sampler.dpm_2_ancestral sampler.dpmpp_2s_ancestral sampler.dpmpp_sde "
+    "sampler.dpmpp_2m_sde sampler.ddim scheduler.normal scheduler.exponential scheduler.sgm_uniform scheduler.simple "
+    "scheduler.ddim_uniform edit inpaint hires loras vae long_prompt weights cfg_below_1"
+).split()
+_SDNEXT_TIERS = {
+    **dict.fromkeys(_SDNEXT_UNLIKE, Tier.NONE),
+    # Their first noise is as strong as sigma, and their timesteps aren't whole numbers.
+    **dict.fromkeys(("sampler.euler", "sampler.heun", "sampler.lms"), Tier.CLOSE),
+}
+"""SD.Next's: edits begin with other noise, weights below 1 and nested ones mean something else, long prompts are cut at
+phrases (package ``compel``), and the rest is diffusers' own or was compared by nobody."""
 _NEEDED = ("randn_source", "sgm_noise_multiplier", "enable_quantization")
 """Without them it is another picture."""
+_SDNEXT_LOADED: Mapping[str, Any] = {
+    "sd_unet": "Default",
+    "sd_text_encoder": "Default",
+    "sdnq_quantize_weights": [],
+    "layerwise_quantization": [],
+}
+"""Settings by which the owner would have it load other weights than the checkpoint's."""
 DDIM = ("euler", "ddim_uniform")
 """What DDIM is without noise in its steps. This schedule begins below the largest sigma: there ComfyUI's first noise is
 as strong as sigma."""
@@ -109,6 +164,7 @@ _FLAGS: Mapping[str, tuple[str, ...]] = {
     "bf16": ("unet_in_bf16",),
     "fp16": ("unet_in_fp16", "all_in_fp16"),
 }
+_SDNEXT_DTYPES = {"FP32": "fp32", "FP16": "fp16", "BF16": "bf16"}
 _PROFILES: Mapping[Family, str] = {"sd15": "sd1", "sd2": "sd2", "sdxl": "sdxl"}
 _UNPROVEN = re.compile(r"in-?paint|pix2pix|v[-_ ]?pred", re.IGNORECASE)
 """Checkpoints that are drawn with in other ways."""
@@ -135,14 +191,28 @@ def settings(order: Order, stock: Stock) -> dict[str, Any]:
     """What an order needs to be drawn as others draw it, known to the server or not; empty where nobody asks for it."""
     if (proven := wanted(order.request, order.recipe)) is None:
         return {}
-    rows = (*SETTINGS, *LITERAL) if _is_literal(order, stock) else SETTINGS
-    found = {row.name: row.value for row in rows}
+    is_next = stock.dialect.name == "sdnext"
+    rows = SDNEXT_SETTINGS if is_next else (*SETTINGS, *LITERAL) if _is_literal(order, stock) else SETTINGS
+    found = _values(rows)
     if order.applied.get("scheduler") == DDIM[1]:
         found["sgm_noise_multiplier"] = False
     if order.request.parity is Parity.STRICT and stock.dialect.vae_setting == "sd_vae":
         # Only where it is a must: the server may have to load it, and its owner's again.
-        found |= {"sd_vae": proven.vae or "None", "sd_vae_overrides_per_model_preferences": True}
+        own = "Default" if is_next else "None"
+        found |= {"sd_vae": proven.vae or own, "sd_vae_overrides_per_model_preferences": True}
     return found
+
+
+def fields(order: Order, stock: Stock) -> dict[str, Any]:
+    """What SD.Next needs for the same, as fields of a request; a client's settings go first."""
+    if stock.dialect.name != "sdnext" or wanted(order.request, order.recipe) is None:
+        return {}
+    free = stock.fields - order.options.get("override_settings", {}).keys()
+    return {name: value for name, value in _values(SDNEXT_FIELDS).items() if name in free}
+
+
+def _values(rows: Iterable[Setting]) -> dict[str, Any]:
+    return {row.name: row.value for row in rows}
 
 
 def prompts(order: Order, stock: Stock) -> tuple[str, str]:
@@ -165,12 +235,14 @@ def _is_literal(order: Order, stock: Stock) -> bool:
 
 def declared(checkpoint: Checkpoint, entry: A1111Model, family: Family, stock: Stock) -> Reproducible | None:
     """What is proven of a model; nothing where its owner has said himself how it is drawn."""
-    usual = {row.name: row.value for row in SETTINGS}
+    is_next = stock.dialect.name == "sdnext"
+    usual = _values((*SDNEXT_FIELDS, *SDNEXT_SETTINGS) if is_next else SETTINGS)
     own = {name for name, value in entry.settings.items() if name != "sd_vae" and usual.get(name) != value}
-    can = all(stock.knows_setting(name) for name in _NEEDED)
     profile = _PROFILES.get(family)
-    if profile is None or own or not can or stock.dialect.name == "sdnext" or _UNPROVEN.search(checkpoint.file):
+    if profile is None or own or not _can(stock) or _UNPROVEN.search(checkpoint.file):
         return None
+    if is_next:
+        return _declared_next(profile, _owners_vae(checkpoint, entry, stock), stock)
     dtype = stock.dtype if stock.settings.get("fp8_storage", "Disable") == "Disable" else ""
     tiers = dict(_TIERS)
     if stock.dialect.name == "forge" or not stock.knows_setting("emphasis"):
@@ -182,13 +254,27 @@ def declared(checkpoint: Checkpoint, entry: A1111Model, family: Family, stock: S
     return Reproducible(profile=profile, dtype=dtype, vae=_owners_vae(checkpoint, entry, stock), tiers=tiers)
 
 
+def _can(stock: Stock) -> bool:
+    """Whether the server can be told all without which it is another picture."""
+    if stock.dialect.name != "sdnext":
+        return all(stock.knows_setting(name) for name in _NEEDED)
+    is_plain = all(stock.settings.get(name, usual) == usual for name, usual in _SDNEXT_LOADED.items())
+    return is_plain and "diffusers_generator_device" in stock.fields and stock.knows_setting("prompt_attention")
+
+
+def _declared_next(profile: str, vae: str, stock: Stock) -> Reproducible | None:
+    """SD.Next's; of SDXL nobody has looked at it."""
+    dtype = stock.dtype or _SDNEXT_DTYPES.get(stock.settings.get("cuda_dtype", ""), "")
+    return Reproducible(profile=profile, dtype=dtype, vae=vae, tiers=_SDNEXT_TIERS) if profile == "sd1" else None
+
+
 def _owners_vae(checkpoint: Checkpoint, entry: A1111Model, stock: Stock) -> str:
     """The VAE that replaces the checkpoint's own, by the server's rules (``modules/sd_vae.py``: ``resolve_vae``)."""
     if stock.dialect.vae_setting == "forge_additional_modules":
         return " ".join(base(str(name)) for name in entry.modules or stock.settings.get("forge_additional_modules", ()))
     chosen = entry.vae or entry.settings.get("sd_vae") or stock.settings.get("sd_vae")
     if chosen not in (None, "", "Automatic"):
-        return "" if chosen == "None" else str(chosen)
+        return "" if chosen in ("None", "Default") else str(chosen)
     beside = (name for name in stock.vaes if base(name).startswith(stem(checkpoint.file)))
     return next(beside, "")
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from imagerouter import Parity
 from imagerouter.names import slashed, stem
 from imagerouter_a1111 import parity
 from imagerouter_a1111.checkpoints import spellings
@@ -56,6 +57,7 @@ def payload(
     """
     body = {
         **_replaceable(order, stock.dialect, config),
+        **parity.fields(order, stock),
         **{key: value for key, value in order.options.items() if key not in _OURS},
         **_drawing(order, stock),
         **_count(seeds, stock, config),
@@ -223,9 +225,10 @@ def _modules(order: Order, dialect: Dialect) -> dict[str, Any]:
 def _fallback(order: Order) -> dict[str, bool]:
     """Whether SD.Next may draw with the model's own sampler where the other doesn't suit it.
 
-    Not if the client has chosen one. Flow models want theirs under its usual name, which is a fallback, too.
+    Not if the client has chosen one, or wants no other picture. Flow models want theirs under its usual name, which is
+    a fallback, too.
     """
-    is_chosen = bool({"sampler", "scheduler"} & order.request.parameters)
+    is_chosen = order.request.parity is Parity.STRICT or bool({"sampler", "scheduler"} & order.request.parameters)
     return {"schedulers_fallback": not is_chosen or order.recipe.traits.usual.scheduler != "karras"}
 
 

@@ -67,8 +67,12 @@ def parity_check(
 async def _check(names: Sequence[str], file: Path | None, steps: int, size: int | None) -> tuple[list[Checked], Config]:
     config = await local_config(file)
     async with Engine(config) as engine:
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            await engine.fleet.settled()
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                await engine.fleet.settled()
+        except TimeoutError:
+            reason = f"not every provider started within {PATIENCE_SECONDS:g} seconds; `imagerouter check` tells which"
+            raise ImageRouterError(reason) from None
         chosen = _chosen(engine, names)
         found = [await checking.check(engine, model, steps=steps, size=size, tell=_tell) for model in chosen]
     click.echo("\r\033[K" if _is_watched() else "", err=True, nl=False)

@@ -55,9 +55,9 @@ CASES = (
         for name in "euler heun dpm_2 lms euler_ancestral dpmpp_sde dpmpp_2m_sde".split()
     ),
     Case("sampler.ddim", {"sampler": "ddim", "scheduler": "ddim_uniform"}),
-    *(Case(f"scheduler.{name}", {"sampler": "euler", "scheduler": name}) for name in ("normal", "exponential")),
+    *(Case(f"scheduler.{name}", {"sampler": "dpmpp_2m", "scheduler": name}) for name in ("normal", "exponential")),
     Case("clip_skip", {"clip_skip": 2}),
-    Case("weights", {"prompt": "a (red:1.3) apple on a (wooden) table"}),
+    Case("weights", {"prompt": "a (red:1.3) apple on a (wooden:0.7) table"}),
     Case("long_prompt", {"prompt": _LONG}),
     Case("edit", {"strength": 0.5}, Operation.EDIT),
     Case("inpaint", {"strength": 0.75}, Operation.INPAINT),

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from tests.providers.a1111.orders_of import FIELDS, order, stock
 
 from imagerouter_a1111.config import A1111Config, DialectName
