@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -81,7 +82,16 @@ def test_closing_ends_what_other_threads_wait_for() -> None:
     assert Watched.made[0].outcomes == ["cancelled"]
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """A shell that starts something in the background has it ignore interrupts, and children inherit that."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="no signals for threads")
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("streams", [False, True])
 def test_an_interrupt_stops_the_work_on_the_backend_before_it_is_raised(streams: bool) -> None:
     main = threading.main_thread().ident
