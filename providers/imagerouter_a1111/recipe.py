@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
+import msgspec
+
 from imagerouter import Image, ImageRequest, Model, ProgressSink
 from imagerouter.canvas import Size
 from imagerouter.families import Traits
@@ -114,8 +116,7 @@ class SecondPass:
     """As the server spells it."""
 
 
-@dataclass(frozen=True)
-class Order:
+class Order(msgspec.Struct, frozen=True):
     """A request with nothing left open, in the server's own names. Made by `orders.settle`."""
 
     request: ImageRequest
@@ -138,14 +139,13 @@ class Order:
     """Base64 of the input picture, of the canvas's size."""
     mask: str | None = None
     """Base64 of a grey PNG of the canvas's size, white where to repaint."""
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = {}
     """Checked ``provider.options``: further fields of the server's request."""
     ignored: frozenset[str] = frozenset()
-    applied: Mapping[str, Any] = field(default_factory=dict)
+    applied: Mapping[str, Any] = {}
 
 
-@dataclass(frozen=True)
-class Drawn:
+class Drawn(msgspec.Struct, frozen=True):
     """What one job of the server made."""
 
     images: tuple[Image, ...]

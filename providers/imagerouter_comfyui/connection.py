@@ -6,6 +6,7 @@ cut out of what arrives; the handshake, fragments, pings and whatever is wrong a
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from typing import Any
 
@@ -15,12 +16,14 @@ _TEXT, _BINARY = 0x81, 0x82
 """First bytes of frames that are messages of their own: RFC 6455, section 5.2."""
 _MASKED = 0x80
 """In the second byte; servers mustn't."""
+_head = struct.Struct(">BBH").unpack_from
+"""Kind, length, and, if that is 126, the real one."""
 
 
 class Connection(ClientConnection):
     """Hands each message over when it comes, once `on_message` is set."""
 
-    on_message: Callable[[bytes, bool], None] | None = None
+    on_message: Callable[[bytearray, bool], None] | None = None
     """Told each message, and whether it is text."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -47,28 +50,31 @@ class Connection(ClientConnection):
 
     def _frames(self, received: bytearray, start: int) -> int:
         """Hand on each complete frame from ``start`` on. Returns where the rest begins."""
-        while (ends := _frame(received, start)) is not None:
-            body, end = ends
-            kind = received[start]
-            if self.on_message is None or kind not in (_TEXT, _BINARY) or received[start + 1] & _MASKED:
+        size, tell = len(received), self.on_message
+        while size - start >= 2:
+            kind, length, longer = _head(received, start) if size - start >= 4 else (*received[start : start + 2], 0)
+            if length < 126:
+                end = (body := start + 2) + length
+            elif length == 126:
+                end = (body := start + 4) + longer
+            else:
+                body, end = _ends(received, start)
+            if end > size:
+                break
+            if tell is None or kind not in (_TEXT, _BINARY) or length & _MASKED:
                 super().data_received(bytes(received[start:end]))
             else:
-                self.on_message(bytes(received[body:end]), kind == _TEXT)
+                tell(received[body:end], kind == _TEXT)
             start = end
         return start
 
 
-def _frame(received: bytearray, start: int) -> tuple[int, int] | None:
-    """Where the payload of the frame at ``start`` begins and ends; ``None`` while it isn't complete."""
-    size = len(received)
-    if size < start + 2:
-        return None
-    length, body = received[start + 1] & 0x7F, start + 2
+def _ends(received: bytearray, start: int) -> tuple[int, int]:
+    """Where the payload of any frame begins and ends, also beyond what has been received of it."""
+    length, body = received[start + 1] % _MASKED, start + 2
     if length > 125:
         body += 2 if length == 126 else 8
-        if size < body:
-            return None
         length = int.from_bytes(received[start + 2 : body])
     if received[start + 1] & _MASKED:
         body += 4
-    return (body, body + length) if size >= body + length else None
+    return body, body + length

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
-from uuid import uuid4
+from dataclasses import dataclass, field
+from secrets import token_hex
+
+from msgspec.structs import replace
 
 from imagerouter import (
     Image,
@@ -85,7 +87,7 @@ class Easel:
 
     def _graphs(self, request: ImageRequest, recipe: Recipe, sources: Sources) -> list[Built]:
         """One graph per image: in a batch the server would draw the others from the first one's noise."""
-        token = uuid4().hex[:16]
+        token = token_hex(8)
         builts = []
         for index in range(request.n):
             prefix = f"{self._config.folder}/{token}_{index}"

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
+
+import msgspec
 
 from imagerouter import ImageRequest, Model
 from imagerouter_comfyui.graph import Graph, Place
 
 
-@dataclass(frozen=True, slots=True)
-class Sources:
+class Sources(msgspec.Struct, frozen=True):
     """What a graph is filled with beyond the request: pictures that are uploaded by now, and names."""
 
     seed: int
@@ -28,16 +28,15 @@ class Sources:
     """Pictures of ``options.controlnet[]``, in its order."""
 
 
-@dataclass(frozen=True, slots=True)
-class Built:
+class Built(msgspec.Struct, frozen=True):
     """A graph that draws one image."""
 
     graph: Graph
     outputs: tuple[str, ...]
     """Nodes whose pictures are the result; what others save is none of our business."""
-    places: dict[Place, str] = field(default_factory=dict)
+    places: dict[Place, str] = {}
     """Which canonical parameter an input was set from: the server's complaints are told in the client's words."""
-    applied: dict[str, Any] = field(default_factory=dict)
+    applied: dict[str, Any] = {}
     """Canonical parameters as the graph has them, its own defaults included."""
     ignored: frozenset[str] = frozenset()
     """Canonical parameters of the request that had no effect."""

@@ -7,7 +7,7 @@ black, and a very long schedule keeps the server busy for minutes, deaf to inter
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from imagerouter_comfyui.recipe import Built
 

@@ -46,8 +46,15 @@ class Listener(Protocol):
 
     def on_event(self, kind: str, data: dict[str, Any]) -> None: ...
     def on_frame(self, frame: Frame) -> None: ...
+    @property
+    def is_followed(self) -> bool:
+        """Whether somebody wants to know of each step."""
+
     def on_sign(self) -> None:
         """The server is at work on it."""
+
+    def on_step(self) -> None:
+        """A node has made a step. Told only where it isn't followed, instead of the event."""
 
     def on_lost(self) -> None:
         """No more events will come; whether the job goes on isn't known."""
@@ -198,15 +205,20 @@ class Socket:
         for listener in listeners.values():
             listener.on_lost()
 
-    def _dispatch(self, message: bytes, is_text: bool) -> None:
+    def _dispatch(self, message: bytes | bytearray, is_text: bool) -> None:
         """One message. Whatever is odd about it, the next one is read."""
         try:
             if not is_text:
-                self._pass_on(parse(message))
-            elif not message.startswith(_UNHEARD):
+                self._pass_on(parse(bytes(message)))
+                return
+            listener = self._listeners.get(self._current or "")
+            if message.startswith(_STATES):
+                if listener is not None:
+                    listener.on_sign()
+            elif listener is not None and message.startswith(_STEP) and not listener.is_followed:
+                listener.on_step()
+            else:
                 self._tell(_decode(message))
-            elif (listener := self._listeners.get(self._current or "")) is not None:
-                listener.on_sign()
         except msgspec.MsgspecError:
             pass
         except Exception:
@@ -250,8 +262,8 @@ class _Event(msgspec.Struct):
     data: dict[str, Any] = {}
 
 
-_UNHEARD = b'{"type": "progress_state"'
-"""Half of what comes: the states of all nodes with each step of one, to everybody; `progress` tells what is wanted."""
+_STATES, _STEP = b'{"type": "progress_state"', b'{"type": "progress"'
+"""Nearly all that comes: the states of all nodes with each step of one, which `_STEP` tells as well, and each step."""
 _decode = msgspec.json.Decoder(_Event).decode
 _FEATURES = msgspec.json.encode({"type": "feature_flags", "data": {"supports_preview_metadata": True}}).decode()
 

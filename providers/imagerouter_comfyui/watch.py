@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from imagerouter import Image, Progress
+from imagerouter.types import unheard
 from imagerouter_comfyui.api import FileRef
 from imagerouter_comfyui.frames import Frame
 from imagerouter_comfyui.graph import Node
@@ -89,10 +90,17 @@ class Watch:
 
     def hush(self) -> None:
         """Nobody wants to hear of its progress any more."""
-        self.tell = lambda _: None
+        self.tell = unheard
+
+    @property
+    def is_followed(self) -> bool:
+        return self.tell is not unheard
 
     def on_sign(self) -> None:
         self.heard = self.now()
+
+    def on_step(self) -> None:
+        self.heard, self._is_stepping = self.now(), True
 
     def on_frame(self, frame: Frame) -> None:
         self.heard = self.now()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -21,8 +20,7 @@ _CLIENT_NAMES = {"size": "size", "prompt": "prompt", "n": "n", "image": "images"
 """The server's name → the client's, where it isn't about a value of a parameter."""
 
 
-@dataclass(frozen=True)
-class Order:
+class Order(msgspec.Struct, frozen=True):
     """All that is sent for one request, but for the number of images and the seed."""
 
     request: ImageRequest

@@ -8,7 +8,8 @@ source.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+
+import msgspec
 
 from imagerouter.types import ImageRequest, Operation
 
@@ -18,8 +19,7 @@ LEAST = 16
 """Shortest side of a picture in pixels."""
 
 
-@dataclass(frozen=True)
-class Size:
+class Size(msgspec.Struct, frozen=True):
     """Pixels: of the picture, and of the canvas that holds it."""
 
     width: int

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -150,7 +150,7 @@ class Engine:
                 call = meant(pictures={**here, **await fetch_all(wanted, config.inputs, find)})
             if not call.job.params.keys() & {"images", "mask"}:
                 return call
-            return replace(call, job=await prepared(call.job, call.mask_channel))
+            return msgspec.structs.replace(call, job=await prepared(call.job, call.mask_channel))
         except InvalidParameterError as error:
             raise as_sent(error, call.names) from None
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 import zlib
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from io import BytesIO
 from typing import Any, Literal
 
+from msgspec.structs import replace
 from PIL import Image as Pillow
 from PIL import ImageOps
 

@@ -46,13 +46,12 @@ class Preferences(msgspec.Struct, frozen=True, kw_only=True):
     """Extra keys per provider name or type, handed to that adapter untouched."""
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(msgspec.Struct, frozen=True):
     """Who sent a request, as far as rules and shares depend on it."""
 
     key: str | None = None
     """Name of the API key; ``None`` where none is needed."""
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = {}
     """By lower-case name."""
     priority: int = 0
     """The key's."""
@@ -80,8 +79,7 @@ class Target:
         return f"{self.provider}/{self.model.id}"
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+class Job(msgspec.Struct, frozen=True):
     """A request in canonical terms, before a target is chosen.
 
     ``params`` holds only what the client said, under canonical names: strings, numbers, tuples of `Lora` and
@@ -89,24 +87,24 @@ class Job:
     """
 
     prompt: str
-    params: dict[str, Any] = field(default_factory=dict)
+    params: dict[str, Any] = {}
     model: str | None = None
     models: tuple[str, ...] = ()
     """Models to fall back to, in this order, when ``model`` can't be served."""
     n: int = 1
-    seed: int = field(default_factory=lambda: secrets.randbits(32))
+    seed: int = msgspec.field(default_factory=lambda: secrets.randbits(32))
     aspect_ratio: float | None = None
     """Width divided by height, where the client gave a ratio and no size."""
     partial_images: int = 0
     strict: bool = False
     """Refuse rather than ignore what a target can't honour."""
-    preferences: Preferences = field(default_factory=Preferences)
+    preferences: Preferences = Preferences()
     priority: int | None = None
     """From -3 to 3; the key's own by default, and never above it."""
     queue_timeout: float | None = None
     """Seconds within which it has to start, where the client wants it sooner than ``limits.queue_timeout``."""
-    origin: Origin = field(default_factory=Origin)
-    id: str = field(default_factory=lambda: f"img_{secrets.token_hex(12)}")
+    origin: Origin = Origin()
+    id: str = msgspec.field(default_factory=lambda: f"img_{secrets.token_hex(12)}")
 
     @property
     def asked(self) -> tuple[str | None, ...]:

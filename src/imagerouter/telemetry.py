@@ -34,7 +34,8 @@ def configure(server: Server) -> None:
         ]
     else:
         processors += [structlog.processors.ExceptionRenderer(), _as_json]
-    logger = structlog.PrintLogger(sys.stderr)
+    # Writes each line at once; with `PrintLogger`, its end is another system call.
+    logger = structlog.WriteLogger(sys.stderr)
     structlog.configure(
         processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[server.log_level.upper()]),

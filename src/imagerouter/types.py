@@ -81,6 +81,8 @@ def sniff_media_type(head: bytes) -> str:
     return "application/octet-stream"
 
 
+_START = 1536
+"""Bytes at its beginning that base64 is decoded for, once: several look into a picture's header."""
 _END = 4 * 1024
 """Characters of base64 that are decoded at either end of a picture, to see whether it is sound."""
 
@@ -89,10 +91,10 @@ class Image:
     """One picture, as raw file bytes OR as base64 text, converted only when the other form is asked for.
 
     A1111 and OpenAI-like backends deliver base64 and clients want base64: such a picture passes through
-    without ever being decoded. Only its first 16 characters are read, to learn the media type.
+    without ever being decoded. Only its beginning is read, to learn the media type.
     """
 
-    __slots__ = ("_data", "_encoded", "_is_sound", "media_type")
+    __slots__ = ("_data", "_encoded", "_is_sound", "_start", "media_type")
 
     def __init__(
         self, *, data: bytes | None = None, b64: bytes | memoryview | None = None, media_type: str | None = None
@@ -103,15 +105,20 @@ class Image:
         self._data = data
         self._encoded = b64
         self._is_sound = True if b64 is None else None
+        self._start: bytes | None = None
         self.media_type = media_type or sniff_media_type(self.head(12))
 
     def head(self, size: int) -> bytes:
         """The file's first ``size`` bytes or a few less; of base64 it decodes no more than that."""
         if self._data is not None:
             return self._data[:size]
-        assert self._encoded is not None
+        if self._start is None:
+            self._start = self._decoded(_START)
+        return (self._start if size <= len(self._start) else self._decoded(size))[:size]
+
+    def _decoded(self, size: int) -> bytes:
         try:
-            return pybase64.b64decode(self._encoded[: -(-size // 3) * 4])[:size]
+            return pybase64.b64decode((self._encoded or b"")[: -(-size // 3) * 4])
         except ValueError:
             return b""
 
@@ -275,6 +282,10 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
 
 ProgressSink = Callable[[Progress], None]
 """What an adapter calls with each `Progress`; it returns at once, never raises, and is called on the event loop."""
+
+
+def unheard(_: Progress) -> None:
+    """The `ProgressSink` of a request that nobody follows: what is told there may as well not be made up."""
 
 
 class Images(msgspec.Struct, frozen=True, kw_only=True):

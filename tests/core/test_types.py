@@ -34,12 +34,13 @@ def counting(monkeypatch):
 
 
 def test_a_picture_delivered_as_base64_passes_without_being_decoded(counting):
-    text = base64.b64encode(PNG)
+    text = base64.b64encode(PNG + bytes(10_000))
     image = Image(b64=text)
     assert image.media_type == "image/png"
+    assert image.head(1000) == (PNG + bytes(10_000))[:1000]
     assert image.b64 is text
     assert image.is_encoded
-    assert counting.decoded == [16], "only the head may be read, to learn the media type"
+    assert counting.decoded == [2048], "only the beginning may be read, once, to learn what it is"
     assert counting.encoded == []
 
 

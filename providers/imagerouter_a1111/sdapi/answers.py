@@ -7,7 +7,6 @@ empty or no JSON at all (``modules/processing.py``: ``Processed.js``; ``routes_s
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -26,8 +25,7 @@ class NoPictureError(ProviderResponseError):
     """Success, and not one picture: SD.Next's answer while it has no checkpoint loaded."""
 
 
-@dataclass(frozen=True)
-class Told:
+class Told(msgspec.Struct, frozen=True):
     """What a server answered."""
 
     images: tuple[Image, ...]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import msgspec
+from msgspec.structs import replace
 
 from imagerouter_comfyui.families.draft import Given, Out
 from imagerouter_comfyui.families.loading import Parts
@@ -11,8 +12,7 @@ from imagerouter_comfyui.families.scene import Scene
 _REFERENCE_MEGAPIXELS = 1.0
 
 
-@dataclass(frozen=True)
-class Told:
+class Told(msgspec.Struct, frozen=True):
     """The two conditionings of a sampler."""
 
     positive: Out

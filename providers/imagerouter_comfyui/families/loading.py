@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import Any
+
+import msgspec
+from msgspec.structs import replace
 
 from imagerouter_comfyui.families.draft import Given, Out
 from imagerouter_comfyui.families.scene import Scene
@@ -12,8 +14,7 @@ ENCODER_LOADERS = {1: "CLIPLoader", 2: "DualCLIPLoader", 3: "TripleCLIPLoader", 
 """By the number of files."""
 
 
-@dataclass(frozen=True)
-class Parts:
+class Parts(msgspec.Struct, frozen=True):
     """Where the later nodes find the model."""
 
     model: Out

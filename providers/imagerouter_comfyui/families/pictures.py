@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from imagerouter import Operation
 from imagerouter.canvas import Size
@@ -12,16 +12,14 @@ from imagerouter_comfyui.families.loading import Parts
 from imagerouter_comfyui.families.scene import Scene
 
 
-@dataclass(frozen=True)
-class Original:
+class Original(msgspec.Struct, frozen=True):
     """What stays where the mask is black. Both have the asked size."""
 
     picture: Out
     mask: Out
 
 
-@dataclass(frozen=True)
-class Start:
+class Start(msgspec.Struct, frozen=True):
     """What the sampler starts from."""
 
     told: Told

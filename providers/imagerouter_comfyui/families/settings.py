@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import msgspec
+
 from imagerouter import ImageRequest, InvalidParameterError, Operation, ProviderRejectedError
 from imagerouter.canvas import LARGEST, Size, choose
 from imagerouter.names import demand, find
@@ -53,8 +55,7 @@ class SecondPass:
     """File of an upscale model."""
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(msgspec.Struct, frozen=True):
     operation: Operation
     prompt: str
     negative_prompt: str

@@ -16,6 +16,13 @@ from imagerouter.app.entrance import Entrance
 from imagerouter.app.shortcut import shortcuts
 
 
+class Belongings(State):
+    """What an application has. Litestar looks each attribute up with a method; here they are attributes."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
+
+
 class Application(Litestar):
     """Without the plugins for pydantic and attrs, which import much for types that no handler of ours has.
 
@@ -49,7 +56,7 @@ class Application(Litestar):
     def another(self) -> Self:
         """One with the same routes, whose making takes a hundred times longer, and a state of its own."""
         other = copy(self)
-        other.state = State()
+        other.state = Belongings()
         other.event_emitter = SimpleEventEmitter([])
         other.asgi_router = copy(self.asgi_router)
         other.asgi_router.app = other  # whose lifespan it runs

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from litestar import Request, Response, post
+from msgspec.structs import replace
 
 from imagerouter.app.body import read_fields, understood
 from imagerouter.app.chat_answers import ChatCompletion

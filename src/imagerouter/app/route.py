@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from litestar import Request, post
+from msgspec.structs import replace
 
 from imagerouter.app import answers
 from imagerouter.app.body import read_fields

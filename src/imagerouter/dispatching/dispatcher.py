@@ -33,7 +33,7 @@ from imagerouter.routing.planning import Plan
 from imagerouter.scheduling.costs import work_of
 from imagerouter.scheduling.scheduler import Scheduler
 from imagerouter.scheduling.waiting import Lease
-from imagerouter.types import ImageRequest, Images, Progress, ProgressSink
+from imagerouter.types import ImageRequest, Images, Progress, ProgressSink, unheard
 
 log = get_logger(__name__)
 
@@ -271,7 +271,7 @@ def _expected(lease: Lease) -> float:
 def _listener(trying: Trying, lease: Lease, started: float) -> ProgressSink:
     """Tells whoever listens of an attempt's progress, and how long it will take."""
     if (listen := trying.listen) is None:
-        return lambda _: None
+        return unheard
     provider, eta = lease.target.provider, Eta(_expected(lease), trying.job.n, started)
 
     def told(progress: Progress) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import msgspec
 
@@ -31,7 +30,7 @@ def parts_of(trying: Trying, counts: Sequence[int]) -> list[Trying]:
 def _part(job: Job, first: int, count: int) -> Job:
     seed = (job.params.get("seed", job.seed) + first) % 2**32
     params = {**job.params, "seed": seed} if "seed" in job.params else job.params
-    return replace(job, n=count, seed=seed, params=params)
+    return msgspec.structs.replace(job, n=count, seed=seed, params=params)
 
 
 def _shifted(listen: ProgressListener, first: int) -> ProgressListener:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal
 
@@ -45,8 +44,7 @@ class Door(StrEnum):
     VARIATION = "image_variation"
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
+class Delivery(msgspec.Struct, frozen=True):
     """How the client wants its pictures handed over; nothing that a provider would see."""
 
     door: Door = Door.GENERATION
@@ -61,15 +59,14 @@ class Delivery:
     """Keys of the request that have no effect, whoever serves it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(msgspec.Struct, frozen=True):
     """A request of the images API, understood."""
 
     job: Job
-    delivery: Delivery = field(default_factory=Delivery)
+    delivery: Delivery = Delivery()
     mask_channel: Literal["alpha", "white"] | None = None
     """What the mask says with; ``None`` leaves that to the mask."""
-    names: Mapping[str, str] = field(default_factory=dict)
+    names: Mapping[str, str] = {}
     """Of parameters that the client has called otherwise: canonical name → sent name."""
 
 

@@ -6,7 +6,6 @@ import asyncio
 import re
 import secrets
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -215,4 +214,4 @@ def _asking(job: Job, name: str | None, sort: Sort | None) -> Job:
     preferences = job.preferences
     if sort is not None and preferences.sort is None:
         preferences = msgspec.structs.replace(preferences, sort=sort)
-    return replace(job, model=name, models=(), preferences=preferences)
+    return msgspec.structs.replace(job, model=name, models=(), preferences=preferences)

@@ -6,7 +6,7 @@ goes first where several have room, so that a job never waits for the first whil
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from operator import itemgetter
 
 from imagerouter.jobs import Job, Sort, Target
@@ -22,7 +22,7 @@ Wish = tuple[int, float, bool]
 
 def ranked(
     job: Job,
-    targets: Iterable[Target],
+    targets: Sequence[Target],
     types: Mapping[str, str],
     rules: Mapping[str, Sequence[Rule]],
     forecast: Forecaster | None,
@@ -32,6 +32,8 @@ def ranked(
     :param types: of each provider.
     :param rules: those that apply, by target.
     """
+    if len(targets) == 1:
+        return (tuple(targets),), {}
     graded: list[tuple[tuple[bool, int], Wish, Target]] = []
     for target in targets:
         names, applied = {target.provider, types[target.provider]}, rules.get(target.name, ())

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import structlog
 from litestar import Request, Response, post
+from msgspec.structs import replace
 
 from imagerouter.app import body as read
 from imagerouter.app.sdapi.senders import Senders, Work, name_of
