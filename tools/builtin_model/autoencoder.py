@@ -8,9 +8,14 @@ decoder has to be trained.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
 import torch
 from diffusers import AutoencoderTiny
 from torch import Tensor, nn
+
+from .scenes import Picture
 
 FACTOR = 16
 CHANNELS = 12
@@ -24,6 +29,11 @@ SPREAD = torch.tensor([0.24, 0.42, 0.21])
 # cornerwise. Differences are rare and small, and all that tells one shape from another: they count double.
 HAAR = torch.tensor([[[1, 1], [1, 1]], [[1, -1], [1, -1]], [[1, 1], [-1, -1]], [[1, -1], [-1, 1]]]) / 4.0
 WEIGHT = torch.tensor([1.0, 2.0, 2.0, 2.0])
+
+
+def stacked(pictures: Sequence[Picture]) -> Tensor:
+    """Pictures of one size, as networks want them: (N, 3, rows, columns), still bytes."""
+    return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)
 
 
 def to_latents(eighths: Tensor) -> Tensor:

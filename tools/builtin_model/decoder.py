@@ -26,7 +26,7 @@ def batch(step: int, seed: int, size: int) -> Tensor:
         picture = np.asarray(draw_any(random, 256, 256).smooth())
         top, left = random.randint(0, 256 - size), random.randint(0, 256 - size)
         pictures.append(picture[top : top + size, left : left + size])
-    return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 127.5 - 1
+    return autoencoder.stacked(pictures).float() / 127.5 - 1
 
 
 def loss_of(painted: Tensor, wanted: Tensor) -> Tensor:

@@ -12,7 +12,6 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-import numpy as np
 import torch
 import torch.distributed as dist
 from diffusers import UNet2DConditionModel
@@ -22,7 +21,6 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from . import autoencoder, model, samples, tokenizer
 from .families import draw_any
-from .scenes import Picture
 
 # Latent grids (rows, columns) besides the native square, and how often a step uses one of them.
 SQUARE = (16, 16)
@@ -84,20 +82,16 @@ class Pictures(Dataset[Lesson]):
         scenes = [draw_any(random, columns * factor, rows * factor, simple) for _ in range(self.plan.batch)]
         captions = ["" if random.random() < EMPTY_CAPTIONS else scene.caption for scene in scenes]
         edits = [bool(caption) and random.random() < EDITS for caption in captions]
-        wanted = _stack([scene.eighth() for scene in scenes])
-        shown = wanted.clone()
-        for index, edit in enumerate(edits):
-            if edit:
-                shown[index] = _stack([scenes[index].recoloured(random).eighth()])[0]
-        return Lesson(wanted, shown, torch.tensor(edits), captions)
+        wanted = [scene.eighth() for scene in scenes]
+        shown = [
+            scene.recoloured(random).eighth() if edit else picture
+            for scene, edit, picture in zip(scenes, edits, wanted, strict=True)
+        ]
+        return Lesson(autoencoder.stacked(wanted), autoencoder.stacked(shown), torch.tensor(edits), captions)
 
     def since(self, step: int) -> Iterator[Lesson]:
         loader = DataLoader(self, batch_size=None, sampler=range(step, self.plan.steps), num_workers=self.plan.drawers)
         return iter(loader)
-
-
-def _stack(pictures: list[Picture]) -> Tensor:
-    return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)
 
 
 class Nets(nn.Module):

@@ -10,7 +10,6 @@ from dataclasses import replace
 from pathlib import Path
 from random import Random
 
-import numpy as np
 import torch
 from diffusers import StableDiffusionPipeline
 from peft import LoraConfig
@@ -35,7 +34,7 @@ def batch(step: int, seed: int, count: int) -> tuple[Tensor, list[str]]:
     """Latents and captions; the same step always draws the same pictures."""
     random = Random(f"lora/{seed}/{step}")
     scenes = [outlined(random.choice(DRAWS)(random, (256, 256))) for _ in range(count)]
-    eighths = torch.from_numpy(np.stack([scene.eighth() for scene in scenes])).permute(0, 3, 1, 2)
+    eighths = autoencoder.stacked([scene.eighth() for scene in scenes])
     captions = ["" if random.random() < 0.1 else scene.caption for scene in scenes]
     return autoencoder.to_latents(eighths.float() / 255), captions
 
