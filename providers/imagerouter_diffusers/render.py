@@ -116,7 +116,7 @@ def prepare(job: Job) -> Inputs:
     mask = None
     if request.mask is not None:
         # Pipelines know no half-repainted areas.
-        prepared = repaint_mask if job.settings.is_canonical else inputs.hard_mask
+        prepared = repaint_mask if _is_drawn_elsewhere(job) else inputs.hard_mask
         mask = prepared(inputs.decode(request.mask, "mask"), original.size)
     width, height = request.width or original.width, request.height or original.height
     return Inputs(
@@ -166,10 +166,15 @@ def _vae(job: Job, resident: Resident) -> Any:
     return resident.vaes[name]
 
 
+def _is_drawn_elsewhere(job: Job) -> bool:
+    """Whether ComfyUI and A1111 draw the same from it: then the edge of a mask has to be theirs, which is hard."""
+    return job.settings.is_canonical and bool(job.traits.family)
+
+
 def _in_batches(job: Job, call: Call, pictures: Inputs, at_once: int) -> list[Pillow.Image]:
     n = job.request.n
     mask = pictures.mask
-    if mask is not None and not job.settings.is_canonical:
+    if mask is not None and not _is_drawn_elsewhere(job):
         mask = inputs.feathered(mask)
     run = canonical.draw if job.settings.is_canonical else Call.run
     drawn: list[Pillow.Image] = []

@@ -136,6 +136,18 @@ async def test_a_mask_thinner_than_its_feather_still_repaints(studio: Any, scene
     assert (drawn[:, :30] == pixels(scene)[:, :30]).all()
 
 
+async def test_the_edge_of_a_mask_is_soft_where_no_other_program_draws_the_model(studio: Any) -> None:
+    plain = as_image(Pillow.new("RGB", (256, 256), "magenta"))
+    mask = mask_of((0, 0, 128, 256), "L", (256, 256))
+    soft, hard = [
+        abs(await studio.pixels(model, images=(plain,), mask=mask, steps=2) - pixels(plain)).mean(axis=(0, 2))
+        for model in ("builtin", "sd1")
+    ]
+    assert 0 < soft[127] < soft[126] < soft[125]
+    assert soft[127] < 0.3 * soft[124]
+    assert hard[127] > 0.5 * hard[124]
+
+
 async def test_an_inpainting_checkpoint_offers_inpainting_only(studio: Any, scene: Image) -> None:
     models = {model.id: model for model in await studio.provider.models()}
     assert models["sd1-fill"].operations == {Operation.INPAINT}
