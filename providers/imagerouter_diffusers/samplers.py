@@ -137,14 +137,13 @@ def default(traits: Traits) -> Choice:
     rows = available(traits)
     classes = FLOW_TABLE if traits.is_flow else TABLE
     own = next((name for name, row in classes.items() if name in rows and row.class_name == traits.scheduler), None)
-    spacing = (traits.scheduler_config or {}).get("timestep_spacing")
     if traits.is_flow:
         return Choice(own, "simple" if own else None, None)
     if not rows or traits.scheduler in _KEEP_OWN:
         return Choice(own, None, None)
-    if spacing == "trailing" and own:
+    if own and (schedule := _from_pure_noise(traits)):
         row = rows[own]
-        return Choice(own, "simple", row if isinstance(row, Solver) else None)
+        return Choice(own, schedule, row if isinstance(row, Solver) else None)
     return Choice(*_PORTABLE, rows[_PORTABLE[0]])
 
 
@@ -180,9 +179,16 @@ def check_inpainting(traits: Traits, choice: Choice) -> None:
 
 
 def _usual_schedule(traits: Traits, offered: tuple[str, ...]) -> str:
-    # A model with trailing spacing was trained to start from pure noise and needs it with every sampler.
-    trailing = (traits.scheduler_config or {}).get("timestep_spacing") == "trailing"
-    return "simple" if trailing and "simple" in offered else offered[0]
+    own = _from_pure_noise(traits)
+    return own if own in offered else offered[0]
+
+
+def _from_pure_noise(traits: Traits) -> str | None:
+    """The schedule of a model with trailing spacing: it was trained to start so, and needs it with every sampler."""
+    config = traits.scheduler_config or {}
+    if config.get("timestep_spacing") != "trailing":
+        return None
+    return "karras" if config.get("use_karras_sigmas") else "simple"
 
 
 def build(choice: Choice, own: Any, steps: int) -> Any:

@@ -117,6 +117,24 @@ def test_training_that_was_stopped_goes_on_as_if_it_had_not_been(tmp_path: Path)
     assert all(torch.equal(through[name], stopped[name]) for name in through)
 
 
+def test_lessons_show_what_is_wanted_but_for_what_is_being_retouched(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    lesson = denoiser.Pictures(denoiser.Plan(work=tmp_path, steps=1, batch=64), 0)[0]
+    same = (lesson.shown == lesson.wanted).flatten(1).all(dim=1)
+    assert torch.equal(same, ~lesson.retouched)
+    assert 0 < lesson.retouched.sum() < 32
+
+
+def test_a_patch_lies_inside_and_behind_everything() -> None:
+    scene = objects.draw_one(Random(3), (256, 256), objects.Item("red", "circle"))
+    plain, patched = (np.asarray(picture.smooth()) for picture in (scene, scene.patched(Random(3))))
+    differs = (plain != patched).any(axis=2)
+    assert differs.any()
+    assert not differs[:8].any()
+    assert not differs[:, -8:].any()
+    assert not differs[128, 128]
+
+
 def test_outlines_keep_the_caption_and_empty_the_inside() -> None:
     scene = objects.draw_one(Random(3), (256, 256), objects.Item("red", "circle"))
     outlined = lora.outlined(scene)
@@ -152,10 +170,19 @@ class Emptying(Stubborn):
         return Pillow.new("RGB", given.size, given.getpixel((0, 0)))
 
 
+class Tinting(Emptying):
+    """Paints what it is to repaint in a slightly lighter colour."""
+
+    def draw(self, prompt: str, seed: int = 1, **more: Any) -> Image:
+        given = super().draw(prompt, seed, **more)
+        return Pillow.composite(given.point(lambda byte: byte + 12), given, more["mask"])
+
+
 def test_edits_are_judged_by_what_came_of_them() -> None:
     assert all(
         marks == {"background": True, "colour": False, "shape": True} for _, marks in edits.recolour(Stubborn(), 6, 0.4)
     )
-    assert not any(any(marks.values()) for _, marks in edits.repaint(Stubborn(), 6))
-    assert all(all(marks.values()) for _, marks in edits.repaint(Emptying(), 6))
+    assert not any(marks["nothing left"] for _, marks in edits.repaint(Stubborn(), 6, own=False))
+    assert not any(marks["no seam"] for _, marks in edits.repaint(Tinting(), 6, own=False))
+    assert all(all(marks.values()) for _, marks in edits.repaint(Emptying(), 6, own=False))
     assert not any(marks["shape"] for _, marks in edits.without(Stubborn(), 6))

@@ -81,11 +81,6 @@ def shaded(colour: str, random: Random) -> tuple[str, Rgb]:
     return word, rgb
 
 
-def jitter(colour: Rgb, random: Random, spread: int = 8) -> Rgb:
-    red, green, blue = (min(255, max(0, value + random.randint(-spread, spread))) for value in colour)
-    return red, green, blue
-
-
 def on_background(said: str, backdrop: str, random: Random) -> str:
     """A whole caption; `backdrop` is empty when nothing is said of it."""
     templates = BOTH_SAID if backdrop else ONLY_OBJECT

@@ -16,23 +16,33 @@ import torch
 import torch.distributed as dist
 from diffusers import UNet2DConditionModel
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from . import autoencoder, model, samples, tokenizer
 from .families import draw_any
+from .scenes import Scene
 
 # Latent grids (rows, columns) besides the native square, and how often a step uses one of them.
 SQUARE = (16, 16)
-OTHERS, OTHERS_SHARE = ((12, 20), (20, 12), (14, 18), (18, 14)), 0.12
+OTHERS, OTHERS_SHARE = ((12, 20), (20, 12), (14, 18), (18, 14)), 0.2
 # Shapes are learned sooner where little else varies: nothing but that for this share of all steps.
 SIMPLE_STEPS = 0.15
 EMPTY_CAPTIONS = 0.1
 # The text encoder collapses to one vector for all shapes when it learns as fast as the rest.
 TEXT_RATE = 0.05
 # Noise laid over a picture in other colours than the prompt's, as when a person asks to change one: without these, a
-# light edit keeps the old colours. Between those training steps, which are strengths of 0.15 to 0.65.
-EDITS, EDIT_TIMES = 0.07, (150, 650)
+# light edit keeps the old colours.
+EDITS = 0.07
+# Noise laid over a plain background with an area in nearly its tone, as when a mask is painted over: without these,
+# the area keeps the tone that it began with, and its edge can be seen.
+PATCHES = 0.15
+# Between those training steps both happen; 650 is a strength of 0.65.
+RETOUCHED_TIMES = (30, 650)
+# Means over so many cells by so many are judged once more: a tone that is a little off over a large area is next to
+# nothing of the loss, and is seen at once. Not at steps where the tone is still anybody's guess.
+TONE_CELLS, TONE_TIMES = 4, 650
 
 
 @dataclass(frozen=True)
@@ -60,8 +70,8 @@ class Lesson:
 
     wanted: Tensor
     shown: Tensor
-    """What the noise lies over: other colours, for those pictures that are edits."""
-    edits: Tensor
+    """What the noise lies over: other colours, for those pictures that are being retouched."""
+    retouched: Tensor
     """(N,), true for those."""
     captions: list[str]
 
@@ -81,17 +91,25 @@ class Pictures(Dataset[Lesson]):
         factor = autoencoder.FACTOR
         scenes = [draw_any(random, columns * factor, rows * factor, simple) for _ in range(self.plan.batch)]
         captions = ["" if random.random() < EMPTY_CAPTIONS else scene.caption for scene in scenes]
-        edits = [bool(caption) and random.random() < EDITS for caption in captions]
+        shown = [_shown(scene, caption, random) for scene, caption in zip(scenes, captions, strict=True)]
+        retouched = torch.tensor([after is not scene for after, scene in zip(shown, scenes, strict=True)])
         wanted = [scene.eighth() for scene in scenes]
-        shown = [
-            scene.recoloured(random).eighth() if edit else picture
-            for scene, edit, picture in zip(scenes, edits, wanted, strict=True)
+        painted = [
+            after.eighth() if new else picture for after, new, picture in zip(shown, retouched, wanted, strict=True)
         ]
-        return Lesson(autoencoder.stacked(wanted), autoencoder.stacked(shown), torch.tensor(edits), captions)
+        return Lesson(autoencoder.stacked(wanted), autoencoder.stacked(painted), retouched, captions)
 
     def since(self, step: int) -> Iterator[Lesson]:
         loader = DataLoader(self, batch_size=None, sampler=range(step, self.plan.steps), num_workers=self.plan.drawers)
         return iter(loader)
+
+
+def _shown(scene: Scene, caption: str, random: Random) -> Scene:
+    """The scene itself, or what a person begins with who asks for it. What is unsaid can't be asked for."""
+    chance = random.random()
+    if caption and chance < EDITS:
+        return scene.recoloured(random)
+    return scene.patched(random) if scene.is_plain and chance > 1 - PATCHES else scene
 
 
 class Nets(nn.Module):
@@ -125,16 +143,19 @@ class Trainer:
         wanted, shown = self._latents(lesson.wanted), self._latents(lesson.shown)
         torch.manual_seed(hash((self.plan.seed, self.step, self.rank)) % 2**31)
         noise = torch.randn_like(wanted)
-        edits = lesson.edits.to(self.device)
-        t = torch.where(edits, torch.randint_like(edits, *EDIT_TIMES, dtype=torch.long), self._times(len(wanted)))
+        retouched = lesson.retouched.to(self.device)
+        times = torch.randint_like(retouched, *RETOUCHED_TIMES, dtype=torch.long)
+        t = torch.where(retouched, times, self._times(len(wanted)))
         signal, dirt = self.signal[t].view(-1, 1, 1, 1), self.noise[t].view(-1, 1, 1, 1)
-        # On the way of an edit the old colours fade, so that any part of them may still be there.
+        # On the way the old colours fade, so that any part of them may still be there.
         noise = noise + signal / dirt * (shown - wanted) * torch.rand(len(t), 1, 1, 1, device=self.device)
         hidden = self.nets.text(self.ids(lesson.captions)).last_hidden_state
         native = tuple(wanted.shape[2:]) == SQUARE
         unet = self.fast_unet if native else self.nets.unet
         guess = unet(signal * wanted + dirt * noise, t, encoder_hidden_states=hidden, return_dict=False)[0]
-        return (guess - (signal * noise - dirt * wanted)).square().mean()
+        error = guess - (signal * noise - dirt * wanted)
+        tones = functional.avg_pool2d(error[:, :3], TONE_CELLS).square().mean(dim=(1, 2, 3))
+        return error.square().mean() + (tones * (t < TONE_TIMES)).mean()
 
     def _latents(self, eighths: Tensor) -> Tensor:
         latents = autoencoder.to_latents(eighths.to(self.device).float() / 255)

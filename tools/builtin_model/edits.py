@@ -20,17 +20,19 @@ from .captions import article
 from .checker import judge
 from .evaluate import interval
 from .objects import draw_wish
-from .palette import COLOURS, lab
+from .palette import COLOURS, Floats, lab
 from .shapes import SHAPES
 from .wishes import Item, Wish, single_wishes
 
-SEAM = 5.0  # how far a repainted pixel may be from a flat background, in CIE Lab; about what an eye sees side by side
+# What is repainted, from and to in pixels of both axes; and the side of the squares whose tones are compared.
+AREA, SQUARE = (28, 228), 20
+SEAM = 3.0  # how far tones may be apart across its edge, in CIE Lab: an eye begins to see 2.3, side by side
 Trial = tuple[str, dict[str, bool]]
 """What came of it in a few words, and what of it is right."""
 
 
 def _wishes(name: str, count: int) -> Iterator[tuple[Wish, Random]]:
-    """Held-out single objects; the drawings, not the model's pictures, are what is edited."""
+    """Held-out single objects."""
     random = Random(name)
     for wish in random.sample([wish for wish in single_wishes() if wish.held_out], count):
         yield wish, random
@@ -49,18 +51,34 @@ def recolour(artist: Artist, count: int, strength: float) -> Iterator[Trial]:
         yield f"{item.colour} to {prompt}: {after.seen}", marks
 
 
-def repaint(artist: Artist, count: int) -> Iterator[Trial]:
-    """An object painted over with its background leaves no trace, and no seam."""
+def repaint(artist: Artist, count: int, *, own: bool) -> Iterator[Trial]:
+    """An object painted over with its background leaves no trace, and no seam.
+
+    :param own: in a picture that the model has drawn, rather than in one with tones that it wouldn't choose.
+    """
     for wish, random in _wishes("repaint", count):
-        before = draw_wish(wish, "", random).smooth()
+        item, seed = wish.items[0], random.randrange(2**32)
+        said = f"{article(f'{item.colour} {item.shape}')} on {wish.background}"
+        before = artist.draw(said, seed) if own else draw_wish(wish, "", random).smooth()
         mask = Image.new("L", before.size)
-        ImageDraw.Draw(mask).rectangle((28, 28, 227, 227), fill=255)
+        ImageDraw.Draw(mask).rectangle((AREA[0], AREA[0], AREA[1] - 1, AREA[1] - 1), fill=255)
         after = artist.repaint(f"a {wish.background} background", before, mask, random.randrange(2**32))
         pixels = lab(np.asarray(after))
-        paper, _ = masks.background(pixels)
-        away = float(masks.distance(pixels, paper).max())
-        marks = {"nothing left": not masks.regions(pixels, paper), "no seam": away < SEAM}
-        yield f"{wish.items[0].colour} {wish.items[0].shape} on {wish.background}: {away:.1f} from its colour", marks
+        step = _step(pixels)
+        marks = {"nothing left": not masks.regions(pixels, masks.background(pixels)[0]), "no seam": step < SEAM}
+        yield f"{said}: a step of {step:.1f}", marks
+
+
+def _step(pixels: Floats) -> float:
+    """The largest distance in CIE Lab between the mean tones of two squares that touch at the repainted area's edge."""
+    start, stop = AREA
+    count = (stop - start) // SQUARE
+    largest = 0.0
+    for turns in range(4):
+        across = np.rot90(pixels, turns)[start - SQUARE : start + SQUARE, start:stop]
+        outside, inside = across.reshape(2, SQUARE, count, SQUARE, 3).mean(axis=(1, 3))
+        largest = max(largest, float(masks.distance(outside, inside).max()))
+    return largest
 
 
 def without(artist: Artist, count: int) -> Iterator[Trial]:
@@ -88,7 +106,8 @@ def _colour(picture: Image.Image) -> str:
 TRIALS: dict[str, Callable[[Artist, int], Iterator[Trial]]] = {
     "recolour at 0.4": lambda artist, count: recolour(artist, count, 0.4),
     "recolour at 0.6": lambda artist, count: recolour(artist, count, 0.6),
-    "repaint": repaint,
+    "repaint its own": lambda artist, count: repaint(artist, count, own=True),
+    "repaint others": lambda artist, count: repaint(artist, count, own=False),
     "negative": without,
 }
 

@@ -22,7 +22,7 @@ FAMILIES: dict[str, tuple[float, Family]] = {
     "pair": (0.16, objects.draw_pair),
     "pattern": (0.07, draw_pattern),
     "landscape": (0.12, draw_landscape),
-    "plain": (0.02, objects.draw_plain),
+    "plain": (0.04, objects.draw_plain),
 }
 
 

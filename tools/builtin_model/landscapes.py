@@ -6,8 +6,8 @@ from random import Random
 
 import numpy as np
 
-from .captions import article, jitter
-from .palette import COLOURS, Rgb, mix
+from .captions import article
+from .palette import COLOURS, Rgb, jitter, mix
 from .scenes import Band, Scene, Thing
 from .shapes import SHAPES, Outline
 

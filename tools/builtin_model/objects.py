@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from random import Random
 
 from . import captions
-from .captions import article, jitter, shaded
-from .palette import COLOURS, Rgb
+from .captions import article, shaded
+from .palette import COLOURS, Rgb, jitter
 from .scenes import Band, Scene, Thing
 from .shapes import SHAPES
 from .wishes import Item, Wish
@@ -27,6 +27,11 @@ ROWS: dict[int, tuple[str, ...]] = {
     3: ("top", "bottom left", "bottom right"),
     4: ("top left", "top right", "bottom left", "bottom right"),
 }
+
+# How far each byte of a colour may be from its name's in a picture that the model hasn't drawn itself.
+FOREIGN_SPREAD = 8
+# A star is the hardest to learn, above all a small one: it is drawn three times as often.
+SHAPE_SHARES = [3 if shape == "star" else 1 for shape in SHAPES]
 
 
 @dataclass(frozen=True)
@@ -74,9 +79,9 @@ def compose(
 
 
 def draw_wish(wish: Wish, caption: str, random: Random) -> Scene:
-    """The plain drawing of a wish, used to check the checker."""
-    paper = jitter(COLOURS[wish.background], random)
-    inks = [jitter(COLOURS[item.colour], random) for item in wish.items]
+    """The plain drawing of a wish, to check the checker and to be edited."""
+    paper = jitter(COLOURS[wish.background], random, FOREIGN_SPREAD)
+    inks = [jitter(COLOURS[item.colour], random, FOREIGN_SPREAD) for item in wish.items]
     shapes = [item.shape for item in wish.items]
     return compose(caption, (256, 256), paper, [*zip(shapes, inks, spots(wish, random), strict=True)], random)
 
@@ -129,8 +134,12 @@ def draw_one(random: Random, size: tuple[int, int], item: Item) -> Scene:
     )
 
 
+def _random_shape(random: Random) -> str:
+    return random.choices(list(SHAPES), SHAPE_SHARES)[0]
+
+
 def _random_item(random: Random, **more: str) -> Item:
-    return Item(random.choice(list(COLOURS)), random.choice(list(SHAPES)), **more)
+    return Item(random.choice(list(COLOURS)), _random_shape(random), **more)
 
 
 def draw_central(random: Random, size: tuple[int, int]) -> Scene:
@@ -176,7 +185,7 @@ def draw_alike(random: Random, size: tuple[int, int]) -> Scene:
 def draw_pair(random: Random, size: tuple[int, int]) -> Scene:
     """Two objects, each with a colour of its own, beside or above each other."""
     colours = random.sample(list(COLOURS), 2)
-    items = tuple(Item(colour, random.choice(list(SHAPES))) for colour in colours)
+    items = tuple(Item(colour, _random_shape(random)) for colour in colours)
     paper = _paper(set(colours), random)
     wish = Wish(paper.name, items, stacked=random.random() < 0.4)
     if wish.held_out:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -40,6 +42,11 @@ COLOUR_SYNONYMS: dict[str, tuple[str, ...]] = {
 def mix(a: Rgb, b: Rgb, share: float) -> Rgb:
     """`share` of `b`, the rest of `a`."""
     red, green, blue = (round(x + (y - x) * share) for x, y in zip(a, b, strict=True))
+    return red, green, blue
+
+
+def jitter(colour: Rgb, random: Random, spread: int = 4) -> Rgb:
+    red, green, blue = (min(255, max(0, value + random.randint(-spread, spread))) for value in colour)
     return red, green, blue
 
 

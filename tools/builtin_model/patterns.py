@@ -6,8 +6,8 @@ from random import Random
 
 import numpy as np
 
-from .captions import colour_word, jitter, opened
-from .palette import COLOURS, Floats
+from .captions import colour_word, opened
+from .palette import COLOURS, Floats, jitter
 from .scenes import Band, Scene, Thing
 from .shapes import SHAPES, Outline
 from .wishes import Pattern

@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from .palette import COLOURS, Floats, Rgb
+from .palette import COLOURS, Floats, Rgb, jitter
 from .shapes import Outline
 
 Picture = NDArray[np.uint8]
+PATCH_SPREAD = 20  # how far each byte of a patch may be from its background's
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class Scene:
     def _backdrop(self, scale: int) -> Image.Image:
         first = self.bands[0]
         size = (self.width * scale, self.height * scale)
-        if len(self.bands) == 1 and first.above == first.below:
+        if self.is_plain:
             return Image.new("RGB", size, first.above)
         column = np.zeros((size[1], 1, 3), np.uint8)
         edges = [round(band.top * scale) for band in self.bands] + [size[1]]
@@ -90,6 +91,19 @@ class Scene:
         paper = random.choice(list(COLOURS.values()))
         bands = [Band(0, paper, paper)] if len(self.bands) == 1 and random.random() < 0.3 else self.bands
         return Scene(self.caption, self.width, self.height, bands, things)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the background is one colour."""
+        return len(self.bands) == 1 and self.bands[0].above == self.bands[0].below
+
+    def patched(self, random: Random) -> Scene:
+        """A plain scene with an area inside, behind all things, in a tone that its background nearly has."""
+        left, top = (random.uniform(0.04, 0.35) * side for side in (self.width, self.height))
+        right, bottom = (random.uniform(0.65, 0.96) * side for side in (self.width, self.height))
+        corners = np.array([(left, top), (right, top), (right, bottom), (left, bottom)], np.float32)
+        patch = Thing(Outline(corners), jitter(self.bands[0].above, random, PATCH_SPREAD))
+        return replace(self, things=[patch, *self.things])
 
 
 def _trace(draw: ImageDraw.ImageDraw, thing: Thing, scale: int) -> None:

@@ -29,7 +29,7 @@ def words() -> list[str]:
         key += [word for name in group for word in name.split()]
     for group in (*COLOUR_SYNONYMS.values(), *SHAPE_SYNONYMS.values()):
         key += [word for name in group for word in name.split()]
-    rest: list[str] = []
+    rest = [*plurals()]  # some of them are rare
     random = Random(0)
     # Whatever the shares of the families: a vocabulary must outlive a change of curriculum.
     for _, draw in FAMILIES.values():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -98,6 +99,13 @@ def test_a_model_made_for_trailing_spacing_keeps_it_with_every_sampler() -> None
     assert samplers.default(TRAILING).row is None
     assert (samplers.default(TRAILING).sampler, samplers.default(TRAILING).scheduler) == ("euler", "simple")
     assert built("heun", traits=TRAILING).config.timestep_spacing == "trailing"
+
+
+def test_a_model_that_is_used_to_karras_from_pure_noise_keeps_that() -> None:
+    karras = replace(TRAILING, scheduler_config=(TRAILING.scheduler_config or {}) | {"use_karras_sigmas": True})
+    assert samplers.default(karras) == samplers.Choice("euler", "karras", None)
+    assert samplers.choose(karras, "dpmpp_2m", None).scheduler == "karras"
+    assert samplers.choose(karras, "euler", "normal").scheduler == "normal"
 
 
 def test_what_other_programs_draw_too_is_drawn_by_our_own_solvers() -> None:
