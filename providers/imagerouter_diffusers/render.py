@@ -115,7 +115,7 @@ def prepare(job: Job) -> Inputs:
     original = opaque(inputs.decode(request.images[0], "images[0]"))
     mask = None
     if request.mask is not None:
-        # Pipelines know no half-repainted areas.
+        # Pipelines know no half-repainted areas, and a feather begins with none.
         prepared = repaint_mask if _is_drawn_elsewhere(job) else inputs.hard_mask
         mask = prepared(inputs.decode(request.mask, "mask"), original.size)
     width, height = request.width or original.width, request.height or original.height

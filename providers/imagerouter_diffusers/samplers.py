@@ -82,8 +82,6 @@ FLOW_TABLE: dict[str, Row] = {
 _NEEDS_SCIPY = "beta"
 _PORTABLE = ("dpmpp_2m", "karras")
 """The pair that draws the same picture on every backend."""
-_INPAINTABLE = (4, 9)
-"""Input channels of a UNet: the latents; or the mask and the rest of the picture, too."""
 _KEEP_OWN = frozenset({"LCMScheduler", "TCDScheduler", "EDMEulerScheduler", "EDMDPMSolverMultistepScheduler"})
 
 
@@ -167,15 +165,6 @@ def choose(traits: Traits, sampler: str | None, scheduler: str | None) -> Choice
             param="scheduler",
         )
     return Choice(name, scheduler or _usual_schedule(traits, offered), row)
-
-
-def check_inpainting(traits: Traits, choice: Choice) -> None:
-    """Where diffusers runs a sampler, its inpainting pipelines take only latents of four channels."""
-    if traits.is_canonical and traits.input_channels not in _INPAINTABLE and not isinstance(choice.row, Solver):
-        able = ", ".join(name for name, row in available(traits).items() if isinstance(row, Solver))
-        raise ProviderRejectedError(
-            f"this model can't inpaint with sampler `{choice.sampler}`, only with {able}", param="sampler"
-        )
 
 
 def _usual_schedule(traits: Traits, offered: tuple[str, ...]) -> str:

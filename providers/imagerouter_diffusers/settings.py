@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from imagerouter import ImageRequest, Operation
+from imagerouter import ImageRequest, Operation, ProviderRejectedError
 from imagerouter_diffusers import capabilities, samplers
 from imagerouter_diffusers.discovery import Source
 from imagerouter_diffusers.solvers import Solver
@@ -54,8 +54,7 @@ def settle(request: ImageRequest, source: Source, traits: Traits) -> Settings:
     # An area to repaint is drawn anew; an edit without a mask keeps the composition.
     default_strength = capabilities.DEFAULT_STRENGTH if operation is Operation.EDIT else 1.0
     choice = samplers.choose(traits, request.sampler, request.scheduler)
-    if operation is Operation.INPAINT:
-        samplers.check_inpainting(traits, choice)
+    _check_sampler(operation, traits, choice)
     cfg_scale = float(_given(request.cfg_scale, usual.get("cfg_scale", 1.0)))
     return Settings(
         operation=operation,
@@ -69,6 +68,17 @@ def settle(request: ImageRequest, source: Source, traits: Traits) -> Settings:
         negative_prompt=request.negative_prompt or "",
         takes_plain_steps=traits.pipeline.startswith("LatentConsistency"),
     )
+
+
+def _check_sampler(operation: Operation, traits: Traits, choice: samplers.Choice) -> None:
+    """Where diffusers runs a sampler, its own pipeline for the operation has to take the model's latents."""
+    if isinstance(choice.row, Solver) or not traits.is_canonical:
+        return
+    if operation not in capabilities.signature(traits.pipeline, traits.input_channels, canonical=False).operations:
+        able = ", ".join(name for name, row in samplers.available(traits).items() if isinstance(row, Solver))
+        raise ProviderRejectedError(
+            f"this model can't {operation} with sampler `{choice.sampler}`, only with {able}", param="sampler"
+        )
 
 
 def _given(value: Any, default: Any) -> Any:

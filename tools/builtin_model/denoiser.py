@@ -109,7 +109,7 @@ def _shown(scene: Scene, caption: str, random: Random) -> Scene:
     chance = random.random()
     if caption and chance < EDITS:
         return scene.recoloured(random)
-    return scene.patched(random) if scene.is_plain and chance > 1 - PATCHES else scene
+    return scene.patched(random) if scene.backdrop.is_plain and chance > 1 - PATCHES else scene
 
 
 class Nets(nn.Module):

@@ -18,7 +18,7 @@ from . import masks
 from .artist import Artist, artist_of
 from .captions import article
 from .checker import judge
-from .evaluate import interval
+from .evaluate import share
 from .objects import draw_wish
 from .palette import COLOURS, Floats, lab
 from .shapes import SHAPES
@@ -121,9 +121,7 @@ def main() -> None:
         for name, trials in TRIALS.items():
             told = list(trials(artist, options.count))
             for mark in (*told[0][1], "all of it"):
-                hits = sum(marks.get(mark, all(marks.values())) for _, marks in told)
-                low, high = interval(hits, len(told))
-                print(f"{name:16} {mark:13} {hits:3}/{len(told)} = {hits / len(told):6.1%}   {low:.1%}…{high:.1%}")
+                print(share(name, mark, sum(marks.get(mark, all(marks.values())) for _, marks in told), len(told)))
             for said in [said for said, marks in told if not all(marks.values())][:8]:
                 print(f"    {said}")
 

@@ -76,6 +76,12 @@ def verdict(picture: Image.Image, question: Question) -> Judged:
     return judge(pixels, question.wish) if isinstance(question.wish, Wish) else judge_pattern(pixels, question.wish)
 
 
+def share(kind: str, mark: str, hits: int, count: int) -> str:
+    """How many were right in one way, as a line with the share and its interval."""
+    low, high = interval(hits, count)
+    return f"{kind:16} {mark:13} {hits:4}/{count} = {hits / count:6.1%}   {low:.1%}…{high:.1%}"
+
+
 def report(asked: list[Question], verdicts: list[Judged]) -> None:
     """One line for each category and mark, and what the worst pictures show instead."""
     for category in dict.fromkeys(question.category for question in asked):
@@ -83,10 +89,8 @@ def report(asked: list[Question], verdicts: list[Judged]) -> None:
         for mark in MARKS:
             if mark in UNASKED.get(category, ()) or not hasattr(rows[0][1], mark):
                 continue
-            hits, count = sum(getattr(v, mark) for _, v in rows), len(rows)
-            low, high = interval(hits, count)
             title = "all of it" if mark == "right" else mark
-            print(f"{category:12} {title:11} {hits:4}/{count} = {hits / count:6.1%}   {low:.1%}…{high:.1%}")
+            print(share(category, title, sum(getattr(v, mark) for _, v in rows), len(rows)))
         for question, wrong in [row for row in rows if not row[1].right][:8]:
             print(f"    {question.prompt} [{question.seed}]: {wrong.seen}")
 

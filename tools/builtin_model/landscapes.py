@@ -8,7 +8,7 @@ import numpy as np
 
 from .captions import article
 from .palette import COLOURS, Rgb, jitter, mix
-from .scenes import Band, Scene, Thing
+from .scenes import Backdrop, Scene, Thing
 from .shapes import SHAPES, Outline
 
 SKIES: dict[str, tuple[Rgb, Rgb]] = {
@@ -68,7 +68,7 @@ def _ridge(random: Random, width: int, height: int, horizon: float, rise: float,
 def _ground(kind: str, horizon: float, scene: Scene, random: Random) -> None:
     """The ground covers whatever of the sky dips below the horizon, such as a setting sun."""
     width, height = scene.width, scene.height
-    dim = 0.55 if scene.bands[0].above[2] < 60 else 0.0
+    dim = 0.55 if scene.backdrop.above[2] < 60 else 0.0
     far, near = (mix(jitter(colour, random, 6), (5, 8, 30), dim) for colour in GROUNDS[kind])
     if kind in ("hills", "mountains"):
         rise = height * random.uniform(0.12, 0.2)
@@ -204,7 +204,7 @@ def draw_landscape(random: Random, size: tuple[int, int]) -> Scene:
         sky, extra = "blue sky", ""
     horizon = round(height * random.uniform(0.54, 0.62))
     above, below = (jitter(colour, random, 6) for colour in SKIES[sky])
-    scene = Scene("", width, height, [Band(0, above, below)])
+    scene = Scene("", width, height, Backdrop(above, below))
     if extra:
         _sky_thing(extra, scene, horizon, random)
     _ground(ground, horizon, scene, random)

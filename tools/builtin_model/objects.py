@@ -8,7 +8,7 @@ from random import Random
 from . import captions
 from .captions import article, shaded
 from .palette import COLOURS, Rgb, jitter
-from .scenes import Band, Scene, Thing
+from .scenes import Backdrop, Scene, Thing
 from .shapes import SHAPES
 from .wishes import Item, Wish
 
@@ -67,7 +67,7 @@ def spots(wish: Wish, random: Random) -> list[Spot]:
 def compose(
     caption: str, size: tuple[int, int], paper: Rgb, things: list[tuple[str, Rgb, Spot]], random: Random
 ) -> Scene:
-    scene = Scene(caption, *size, [Band(0, paper, paper)])
+    scene = Scene(caption, *size, Backdrop(paper, paper))
     for shape, ink, spot in things:
         radius = spot.radius * min(size)
         # An object that hangs over the edge would teach half shapes.

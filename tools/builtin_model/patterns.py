@@ -8,7 +8,7 @@ import numpy as np
 
 from .captions import colour_word, opened
 from .palette import COLOURS, Floats, jitter
-from .scenes import Band, Scene, Thing
+from .scenes import Backdrop, Scene, Thing
 from .shapes import SHAPES, Outline
 from .wishes import Pattern
 
@@ -63,7 +63,7 @@ def _outlines(kind: str, width: int, height: int) -> list[Outline]:
 def draw_wish(pattern: Pattern, caption: str, random: Random, size: tuple[int, int] = (256, 256)) -> Scene:
     ink, paper = (jitter(COLOURS[colour], random) for colour in pattern.colours)
     things = [Thing(outline, ink) for outline in _outlines(pattern.kind, *size)]
-    return Scene(caption, *size, [Band(0, paper, paper)], things)
+    return Scene(caption, *size, Backdrop(paper, paper), things)
 
 
 def draw_pattern(random: Random, size: tuple[int, int]) -> Scene:

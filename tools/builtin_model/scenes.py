@@ -17,12 +17,16 @@ PATCH_SPREAD = 20  # how far each byte of a patch may be from its background's
 
 
 @dataclass(frozen=True)
-class Band:
-    """Full-width rows from `top` down to the next band, fading from one colour to another."""
+class Backdrop:
+    """What is behind everything, fading from one colour at the top to another at the bottom."""
 
-    top: float
     above: Rgb
     below: Rgb
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is one colour."""
+        return self.above == self.below
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,7 @@ class Scene:
     caption: str
     width: int
     height: int
-    bands: list[Band]
+    backdrop: Backdrop
     things: list[Thing] = field(default_factory=list)
 
     def paint(self, scale: int = 1) -> Image.Image:
@@ -63,15 +67,12 @@ class Scene:
         return image
 
     def _backdrop(self, scale: int) -> Image.Image:
-        first = self.bands[0]
+        above, below = self.backdrop.above, self.backdrop.below
         size = (self.width * scale, self.height * scale)
-        if self.is_plain:
-            return Image.new("RGB", size, first.above)
-        column = np.zeros((size[1], 1, 3), np.uint8)
-        edges = [round(band.top * scale) for band in self.bands] + [size[1]]
-        for band, top, bottom in zip(self.bands, edges, edges[1:], strict=False):
-            fade = np.linspace(0, 1, max(bottom - top, 1))[: bottom - top, None]
-            column[top:bottom, 0] = np.array(band.above) * (1 - fade) + np.array(band.below) * fade
+        if self.backdrop.is_plain:
+            return Image.new("RGB", size, above)
+        fade = np.linspace(0, 1, size[1])[:, None, None]
+        column = (np.array(above) * (1 - fade) + np.array(below) * fade).astype(np.uint8)
         return Image.fromarray(column).resize(size, Image.Resampling.NEAREST)
 
     def smooth(self) -> Image.Image:
@@ -89,20 +90,15 @@ class Scene:
             seen.setdefault(thing.colour, random.choice(list(COLOURS.values())))
         things = [replace(thing, colour=seen[thing.colour]) for thing in self.things]
         paper = random.choice(list(COLOURS.values()))
-        bands = [Band(0, paper, paper)] if len(self.bands) == 1 and random.random() < 0.3 else self.bands
-        return Scene(self.caption, self.width, self.height, bands, things)
-
-    @property
-    def is_plain(self) -> bool:
-        """Whether the background is one colour."""
-        return len(self.bands) == 1 and self.bands[0].above == self.bands[0].below
+        backdrop = Backdrop(paper, paper) if random.random() < 0.3 else self.backdrop
+        return replace(self, backdrop=backdrop, things=things)
 
     def patched(self, random: Random) -> Scene:
         """A plain scene with an area inside, behind all things, in a tone that its background nearly has."""
         left, top = (random.uniform(0.04, 0.35) * side for side in (self.width, self.height))
         right, bottom = (random.uniform(0.65, 0.96) * side for side in (self.width, self.height))
         corners = np.array([(left, top), (right, top), (right, bottom), (left, bottom)], np.float32)
-        patch = Thing(Outline(corners), jitter(self.bands[0].above, random, PATCH_SPREAD))
+        patch = Thing(Outline(corners), jitter(self.backdrop.above, random, PATCH_SPREAD))
         return replace(self, things=[patch, *self.things])
 
 

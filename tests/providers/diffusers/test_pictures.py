@@ -148,6 +148,16 @@ async def test_the_edge_of_a_mask_is_soft_where_no_other_program_draws_the_model
     assert hard[127] > 0.5 * hard[124]
 
 
+async def test_a_sampler_that_can_not_paint_around_a_mask_is_refused_with_those_that_can(
+    studio: Any, scene: Image
+) -> None:
+    mask = mask_of((0, 0, 32, 64), "L")
+    with pytest.raises(ProviderRejectedError, match=r"can't inpaint with sampler `deis`, only with .*euler") as raised:
+        await studio.draw("builtin", images=(scene,), mask=mask, sampler="deis")
+    assert raised.value.param == "sampler"
+    await studio.draw("sd1", images=(scene,), mask=mask, sampler="deis", steps=2)
+
+
 async def test_an_inpainting_checkpoint_offers_inpainting_only(studio: Any, scene: Image) -> None:
     models = {model.id: model for model in await studio.provider.models()}
     assert models["sd1-fill"].operations == {Operation.INPAINT}
