@@ -37,18 +37,22 @@ class Entrance:
                 message["headers"] = [*message["headers"], (b"x-request-id", name)]
             await send(message)
 
+        async def refuse() -> None:
+            if not status:
+                await send_error(ShuttingDownError(), told)
+
         task = asyncio.current_task()
         assert task is not None
-        self._in_flight.tasks.add(task)
+        self._in_flight.tasks[task] = refuse
         try:
             await answer(scope, receive, told)
         except asyncio.CancelledError:
             if status or not self._in_flight.over.is_set():
                 raise
             task.uncancel()
-            await send_error(ShuttingDownError(), told)
+            await refuse()
         finally:
-            self._in_flight.tasks.discard(task)
+            del self._in_flight.tasks[task]
             self._metrics.answered(scope, status or 500, time.perf_counter() - began)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import structlog
@@ -19,7 +19,8 @@ class InFlight:
         """Set when the shutdown waits no longer; each request then ends by itself, with an error of ours."""
         self.stops: set[Callable[[], object]] = set()
         """Called at that moment."""
-        self.tasks: set[asyncio.Task[Any]] = set()
+        self.tasks: dict[asyncio.Task[Any], Callable[[], Awaitable[None]]] = {}
+        """Each with what answers in its place, if it hasn't begun to."""
 
     @property
     def count(self) -> int:
@@ -32,7 +33,7 @@ class InFlight:
             stop()
 
     async def dismiss(self, grace: float) -> None:
-        """End all requests: ask first, then cancel. Each step takes ``grace`` seconds at most."""
+        """End all requests: ask first, then cancel, then answer for them. A step takes ``grace`` seconds at most."""
         self.end()
         if self.tasks:
             await asyncio.wait(self.tasks, timeout=grace)
@@ -41,3 +42,5 @@ class InFlight:
             for task in self.tasks:
                 task.cancel()
             await asyncio.wait(self.tasks, timeout=grace)
+        for refuse in list(self.tasks.values()):  # of providers that don't let themselves be cancelled
+            await refuse()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from litestar.response import Response
 from litestar.types import HTTPResponseBodyEvent, HTTPResponseStartEvent, Receive, Scope, Send
+
+from imagerouter.app.cycle import MORE
 
 LARGE = 65_536
 """Bytes from which on copying them costs more than sending a message for each piece."""
@@ -31,8 +34,12 @@ class Pieces(Response[Any]):
         return self._send
 
     async def _send(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's
+        if len(self._pieces) == 1:
+            # Those that are ready in one turn of the loop go out one after the other, and wake a client once for all.
+            await asyncio.sleep(0)
         await send(self._start)
-        last = len(self._pieces) - 1
-        for index, piece in enumerate(self._pieces):
-            part = {"type": "http.response.body", "body": piece, "more_body": index < last}
-            await send(cast(HTTPResponseBodyEvent, part))  # uvicorn sends whatever holds bytes
+        *before, last = self._pieces
+        parts: list[dict[str, Any]] = [{"body": piece, "more_body": True, MORE: True} for piece in before]
+        for part in (*parts, {"body": last, "more_body": False}):
+            message = {"type": "http.response.body", **part}
+            await send(cast(HTTPResponseBodyEvent, message))  # uvicorn sends whatever holds bytes

@@ -11,6 +11,7 @@ from litestar import Request
 from litestar.response import Stream
 
 from imagerouter.app.errors import ClientGoneError, ShuttingDownError
+from imagerouter.app.interruption import Interruption
 from imagerouter.app.protocol import WHEN_GONE
 from imagerouter.engine import Engine
 from imagerouter.errors import ImageRouterError
@@ -73,7 +74,9 @@ async def streamed(request: Request[Any, Any, Any], call: Call, writer: Writer, 
 async def race(request: Request[Any, Any, Any], call: Call, work: Coroutine[Any, Any, T]) -> T:
     """The result of ``work``, unless the client hangs up or the server's patience ends; then it is cancelled.
 
-    Litestar does not cancel a handler whose client is gone, so this watches for the disconnect itself.
+    Litestar does not cancel a handler whose client is gone, so this watches for the disconnect itself. The work is
+    done in the request's own task: otherwise its pictures would wait for a turn of the loop, in which those of others
+    are received, and be out of the processor's cache when they are sent.
 
     Raises `ClientGoneError`, `ShuttingDownError`, and what ``work`` raises.
     """
@@ -81,34 +84,18 @@ async def race(request: Request[Any, Any, Any], call: Call, work: Coroutine[Any,
     if state.draining:
         work.close()
         raise ShuttingDownError
-    over: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
-
-    def end(reason: Exception | None) -> None:
-        if not over.done():
-            over.set_result(reason)
-
-    def done(task: asyncio.Task[T]) -> None:
-        _ = task.cancelled() or task.exception()  # seen, or asyncio complains where nobody waits for it any more
-        end(None)
-
-    # A task of its own: an adapter that doesn't let itself be cancelled must not hold up the answer to that.
-    task = asyncio.create_task(work, name=f"job {call.job.id}")
-    task.add_done_callback(done)
-    watch = _watch(request, lambda: end(ClientGoneError()))
-    state.in_flight.stops.add(shut_down := lambda: end(ShuttingDownError()))
+    interruption = Interruption()
+    watch = _watch(request, lambda: interruption.end(ClientGoneError()))
+    state.in_flight.stops.add(shut_down := lambda: interruption.end(ShuttingDownError()))
     try:
-        if (reason := await over) is None:
-            return task.result()
-        if isinstance(reason, ClientGoneError):
-            log.info("client.gone", job=call.job.id)
-        raise reason
+        return await interruption.run(work)
+    except ClientGoneError:
+        log.info("client.gone", job=call.job.id)
+        raise
     finally:
         if watch is not None:
             watch.cancel()
         state.in_flight.stops.discard(shut_down)
-        if not task.done():
-            task.cancel()
-            await asyncio.wait([task])
 
 
 def _watch(request: Request[Any, Any, Any], gone: Callable[[], None]) -> asyncio.Task[None] | None:

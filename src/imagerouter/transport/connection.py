@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import os
 import select
 import ssl
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, NamedTuple, cast
 
 import httpx
@@ -88,7 +90,7 @@ class Connection(asyncio.BufferedProtocol):
             self._arrivals += 1
             if self.on_arrival is not None:
                 self.on_arrival()
-            if len(self.received) >= _ENOUGH and not self._paused:
+            if (self._target is not None or len(self.received) >= _ENOUGH) and not self._paused:
                 self._paused = True
                 self._transport.pause_reading()
         elif nbytes < len(self._target):
@@ -163,20 +165,34 @@ class Connection(asyncio.BufferedProtocol):
         return piece
 
     def aim(self, target: memoryview) -> None:
-        """Put what has arrived there, and receive what is missing without a detour."""
+        """Put what has arrived there; what is missing is received without a detour, once somebody waits for it."""
         known = self.take(len(target))
         target[: len(known)] = known
         self._target = target[len(known) :] or None
-        self._resume()
 
     async def filled(self, patience: float | None) -> bool:
-        """Wait until the target is full; ``False`` if the backend hung up before that."""
+        """Wait until the target is full; ``False`` if the backend hung up before that.
+
+        What is there by now is read at once. The loop would read from all connections before any task goes on, and a
+        picture be out of the processor's cache when it is looked at and sent.
+        """
         try:
+            self._pull()
+            self._resume()
             while self._target is not None and not self.ended:
                 await self._wait(patience, httpx.ReadTimeout)
             return self._target is None
         finally:
             self._target = None
+
+    def _pull(self) -> None:
+        """Read what the kernel has for the target. Of errors, and of the end, the loop tells afterwards."""
+        if self.origin.name is not None or self._transport.is_closing() or not hasattr(os, "readv"):
+            return
+        socket = self._transport.get_extra_info("socket").fileno()
+        with suppress(OSError):
+            while self._target is not None and (count := os.readv(socket, [self._target])):
+                self._target = self._target[count:] or None
 
     def abort(self) -> None:
         """Close at once: nothing more arrives or is sent."""
