@@ -39,7 +39,7 @@ LARGE, SMALL = 1_125_000, 768
 """Bytes of a picture; in base64 they are 1.5 MB and 1 KB."""
 IN_FLIGHT = 200
 """Requests at the same moment for the figure of peak memory."""
-CPU_TARGET = 0.6
+CPU_TARGET = 1.2
 """Seconds of CPU time that one load should take, since `/proc` counts in hundredths."""
 OWN = ("imagerouter", "nginx", "baseline")
 
@@ -55,7 +55,7 @@ class Scenario:
     @property
     def most(self) -> int:
         """Requests in one load, so that a fast contestant doesn't keep the others waiting."""
-        return 600 if self.size == LARGE else 6000
+        return 1200 if self.size == LARGE else 12000
 
     def lane(self, running: Running) -> Door:
         is_own = running.contestant.name == "imagerouter" and self.route

@@ -9,6 +9,7 @@ import msgspec
 
 from imagerouter.clock import now
 from imagerouter.config import Limits
+from imagerouter.dispatching.deadlines import Deadlines
 from imagerouter.dispatching.eta import Eta
 from imagerouter.dispatching.hedging import hedged
 from imagerouter.dispatching.spreading import merged, parts_of
@@ -44,6 +45,7 @@ class Dispatcher:
         self._fleet = fleet
         self._scheduler = scheduler
         self._metrics = metrics
+        self._deadlines = Deadlines()
 
     @property
     def _limits(self) -> Limits:
@@ -57,7 +59,7 @@ class Dispatcher:
         """
         trying, most = Trying(job, listen), self._limits.total_timeout
         try:
-            async with asyncio.timeout(most):
+            with self._deadlines.within(most):
                 outcome = await self._run(trying)
                 if len(outcome.attempts) == len(trying.attempts):
                     return outcome
@@ -246,7 +248,7 @@ class Dispatcher:
     ) -> Images:
         name = provider.name
         try:
-            async with asyncio.timeout(provider.config.timeout) as deadline:
+            with self._deadlines.within(provider.config.timeout) as deadline:
                 passed.set(self._admission.passed(trying.job))
                 images = await provider.generate(request, listener)
         except ANYTHING as error:
@@ -255,7 +257,7 @@ class Dispatcher:
                 raise asyncio.CancelledError from None
             if isinstance(error, ImageRouterError):
                 raise
-            if isinstance(error, TimeoutError) and deadline.expired():
+            if isinstance(error, TimeoutError) and deadline.has_passed:
                 seconds = provider.config.timeout
                 raise ProviderTimeoutError(f"provider `{name}` took longer than {seconds:g} seconds") from None
             log.exception("provider.defect", provider=name, job=trying.job.id)
