@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +124,32 @@ def test_a_client_that_reads_slowly_does_not_outlast_the_patience(serve: Any, tm
     server.wait_for("server.stopped")
     assert server.ended() == 0
     reader.close()
+
+
+def test_large_pictures_go_through_two_servers_unharmed(serve: Any) -> None:
+    first = serve("providers: {noise: {type: 'stuck:Noise', concurrency: 8}}")
+    first.wait_for("provider.ready")
+    second = serve(f"providers: {{first: {{type: openai, base_url: '{first.url}/v1'}}}}")
+    second.wait_for("provider.ready")
+
+    def draw(server: Any, seed: int) -> str:
+        body = {"prompt": "x", "seed": seed}
+        data = httpx.post(f"{server.url}{PATH}", json=body, timeout=60).json()["data"]
+        return str(data[0]["b64_json"])
+
+    with ThreadPoolExecutor(8) as pool:
+        drawn = [pool.submit(draw, server, seed) for seed in range(8) for server in (first, second)]
+    pictures = [each.result() for each in drawn]
+    assert pictures[::2] == pictures[1::2]
+    assert len({*pictures}) == 8
+    # A client that reads little at a time gets it all the same, and its connection is good for the next request.
+    with connected(second, post(seed=1) + post(seed=2), receive_buffer=4096) as reader:
+        told = bytearray()
+        while len(told) < 2 * len(pictures[0]) or not told.endswith(b"}"):
+            piece = reader.recv(65536)
+            assert piece, "the connection was closed before both answers were there"
+            told += piece
+    assert -1 < told.find(pictures[2].encode()) < told.find(pictures[4].encode())
 
 
 def test_a_third_signal_ends_even_a_server_whose_provider_never_lets_go(serve: Any) -> None:
