@@ -80,6 +80,7 @@ class Engine:
         try:
             await self.fleet.aclose()
         finally:
+            self.dispatcher.close()
             if self._costs_file is not None and self._saving is not None:
                 self._saving.cancel()
                 self._save(self._costs_file)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 
 import pytest
 
@@ -69,6 +71,17 @@ async def test_of_two_around_each_other_the_one_that_passes_is_told() -> None:
 async def test_there_may_be_no_limit() -> None:
     with Deadlines().within(float("inf")):
         await asyncio.sleep(0)
+
+
+async def test_nothing_holds_on_to_them_once_they_are_closed() -> None:
+    deadlines = Deadlines()
+    with deadlines.within(3600):
+        pass
+    left = weakref.ref(deadlines)
+    deadlines.close()
+    del deadlines
+    gc.collect()
+    assert left() is None
 
 
 async def test_whoever_cancels_the_task_is_heard() -> None:

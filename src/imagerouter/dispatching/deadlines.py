@@ -10,7 +10,7 @@ from imagerouter.clock import now
 
 
 class Deadlines:
-    """What `asyncio.timeout` does, with one timer for all that are open: that takes a fifth of the CPU time."""
+    """What `asyncio.timeout` does, with one timer for all that are open: that takes a third of the CPU time."""
 
     def __init__(self) -> None:
         self._open: set[Deadline] = set()
@@ -30,9 +30,14 @@ class Deadlines:
     def drop(self, deadline: Deadline) -> None:
         self._open.discard(deadline)
 
-    def _look_at(self, when: float) -> None:
+    def close(self) -> None:
+        """When none is open any more: a loop that goes on needn't hold on to them."""
         if self._timer is not None:
             self._timer.cancel()
+        self._next, self._timer = math.inf, None
+
+    def _look_at(self, when: float) -> None:
+        self.close()
         self._next, self._timer = when, asyncio.get_running_loop().call_at(when, self._look)
 
     def _look(self) -> None:
@@ -40,7 +45,7 @@ class Deadlines:
         for deadline in [each for each in self._open if each.when <= moment]:
             self._open.discard(deadline)
             deadline.pass_by()
-        self._next, self._timer = math.inf, None
+        self.close()
         when = min((each.when for each in self._open), default=math.inf)
         if when < math.inf:
             self._look_at(when)

@@ -47,6 +47,10 @@ class Dispatcher:
         self._metrics = metrics
         self._deadlines = Deadlines()
 
+    def close(self) -> None:
+        """When no job runs any more."""
+        self._deadlines.close()
+
     @property
     def _limits(self) -> Limits:
         return self._admission.config.limits

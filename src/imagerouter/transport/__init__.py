@@ -63,6 +63,9 @@ class Transport(httpx.AsyncBaseTransport):
         await asyncio.gather(*(connection.closed for connection in connections))
 
     async def _begun(self, request: Outgoing, *, whole: bool = False) -> tuple[Head, Exchange]:
+        # Requests that come up in one turn of the loop go out one after the other, and wake a backend once for all. No
+        # later than here: a connection that is found good has to be used at once.
+        await asyncio.sleep(0)
         if connection := self._idle_one(request.origin):
             try:
                 return await self._sent(connection, request, whole)

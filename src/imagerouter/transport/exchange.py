@@ -55,8 +55,6 @@ class Exchange:
         if not isinstance(request.body, bytes):
             await self._stream(request.head, request.body, request.length)
         else:
-            # Requests that come up in one turn of the loop go out one after the other, and wake a backend once for all.
-            await asyncio.sleep(0)
             self.connection.write(request.head, request.body)
             if self.connection.is_full and not await self._taken():
                 self._lasting = False
