@@ -23,6 +23,8 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
+from itertools import count as numbers
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +43,8 @@ IN_FLIGHT = 200
 """Requests at the same moment for the figure of peak memory."""
 CPU_TARGET = 1.2
 """Seconds of CPU time that one load should take, since `/proc` counts in hundredths."""
+MINUTES = 6.5
+"""After which no further round begins; before that, more of them make the medians steadier."""
 OWN = ("imagerouter", "nginx", "baseline")
 
 
@@ -105,12 +109,13 @@ class Bench:
             running.group.stop()
         self.starts.append({"round": number, "contestant": contestant.name, **row})
 
-    def rounds(self, all_running: Sequence[Running], count: int) -> None:
+    def rounds(self, all_running: Sequence[Running], least: int, until: float) -> None:
+        """As many as begin before ``until``, by `time.time`, and ``least`` in any case."""
         lanes = [(scenario, running) for scenario in SCENARIOS for running in all_running]
         lanes = [(s, r) for s, r in lanes if not s.route or r.contestant.name in OWN]
         counts = {(s.name, r.contestant.name): self._calibrated(s, r) for s, r in lanes}
-        for number in range(count):
-            say(f"round {number + 1} of {count}")
+        for number in takewhile(lambda number: number < least or time.time() < until, numbers()):
+            say(f"round {number + 1}")
             for scenario in random.sample(SCENARIOS, len(SCENARIOS)):
                 here = [running for s, running in lanes if s is scenario]
                 for running in random.sample(here, len(here)):
@@ -177,7 +182,7 @@ def measure(starts: int, rounds: int) -> dict[str, Any]:
         for contestant in here.values():
             running.append(contestant.start(folder, port))
             stack.callback(running[-1].group.stop)
-        bench.rounds(running, rounds)
+        bench.rounds(running, rounds, began + MINUTES * 60)
     about = {
         "versions": {each.name: each.version for each in here.values()},
         "python": platform.python_version(),
@@ -192,7 +197,7 @@ def measure(starts: int, rounds: int) -> dict[str, Any]:
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--rounds", type=int, default=5)
+    options.add_argument("--rounds", type=int, default=5, help=f"at least; more within {MINUTES:g} minutes")
     options.add_argument("--starts", type=int, default=3, help="fresh processes for the figures of start and memory")
     options.add_argument("--json", type=Path, default=RESULTS, help="where the figures are kept")
     options.add_argument("--write", action="store_true", help="put the figures into docs/")
