@@ -23,8 +23,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
-from itertools import count as numbers
-from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +112,8 @@ class Bench:
         lanes = [(scenario, running) for scenario in SCENARIOS for running in all_running]
         lanes = [(s, r) for s, r in lanes if not s.route or r.contestant.name in OWN]
         counts = {(s.name, r.contestant.name): self._calibrated(s, r) for s, r in lanes}
-        for number in takewhile(lambda number: number < least or time.time() < until, numbers()):
+        number = 0
+        while number < least or time.time() < until:
             say(f"round {number + 1}")
             for scenario in random.sample(SCENARIOS, len(SCENARIOS)):
                 here = [running for s, running in lanes if s is scenario]
@@ -122,6 +121,7 @@ class Bench:
                     self._measure(number, scenario, running, counts[scenario.name, running.contestant.name])
                 if scenario.at_once == 1:
                     self._direct(number, scenario)
+            number += 1
 
     def _calibrated(self, scenario: Scenario, running: Running) -> int:
         """How many requests one load has: fixed before the rounds begin, more of them where one costs little."""

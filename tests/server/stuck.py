@@ -2,14 +2,14 @@
 
 import asyncio
 import os
-import struct
 import threading
-import zlib
 from contextlib import suppress
 from random import Random
 
 import structlog
+from PIL import Image as Pillow
 
+from imagerouter.images import png
 from imagerouter.testing import FakeProvider
 from imagerouter.types import Image, ImageRequest, Images, ProgressSink
 
@@ -47,11 +47,5 @@ class Noise(FakeProvider):
     """Draws a picture of 3 MB that no other seed has."""
 
     async def generate(self, request: ImageRequest, progress: ProgressSink) -> Images:
-        header = struct.pack(">IIBBBBB", 1024, 1024, 8, 2, 0, 0, 0)
-        chunks = ((b"IHDR", header), (b"IDAT", Random(request.seed).randbytes(3_000_000)), (b"IEND", b""))
-        png = b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(kind, data) for kind, data in chunks)
-        return Images(images=(Image(data=png),))
-
-
-def _chunk(kind: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        noise = Pillow.frombytes("RGB", (1000, 1000), Random(request.seed).randbytes(3_000_000))
+        return Images(images=(Image(data=png(noise)),))

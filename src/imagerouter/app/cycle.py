@@ -10,8 +10,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCy
 
 _FIELDS = re.compile(rb"(?:[^\x00-\x20\x7f:]+: [^\x00-\x08\x0a-\x1f\x7f]*\r\n)*")
 MORE = "imagerouter.more"
-"""Marks a message with a piece of a body: the next piece follows at once, so that they can go out together."""
-
+"""In a message with a piece of a body: whether the next one follows at once, so that they can go out together."""
 _FEW = 2
 """Pieces that aren't large: a head and the whole of a small body."""
 
@@ -34,7 +33,7 @@ class Cycle(RequestResponseCycle):
                 return
         elif self._start is not None:
             self._pieces += (message.get("body", b""),)
-            if MORE in message:
+            if message.get(MORE):
                 return
             message = self._begun(message)
         await super().send(message)

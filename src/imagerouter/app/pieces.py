@@ -38,8 +38,8 @@ class Pieces(Response[Any]):
             # Those that are ready in one turn of the loop go out one after the other, and wake a client once for all.
             await asyncio.sleep(0)
         await send(self._start)
-        *before, last = self._pieces
-        parts: list[dict[str, Any]] = [{"body": piece, "more_body": True, MORE: True} for piece in before]
-        for part in (*parts, {"body": last, "more_body": False}):
-            message = {"type": "http.response.body", **part}
-            await send(cast(HTTPResponseBodyEvent, message))  # uvicorn sends whatever holds bytes
+        last = len(self._pieces) - 1
+        for index, piece in enumerate(self._pieces):
+            is_followed = index < last
+            part = {"type": "http.response.body", "body": piece, "more_body": is_followed, MORE: is_followed}
+            await send(cast(HTTPResponseBodyEvent, part))  # uvicorn sends whatever holds bytes

@@ -36,10 +36,7 @@ def shape_of(body: GenerationBody, limits: Limits, picture: Image | None = None)
     """
     if not (body.size or body.width or body.height or body.resolution or body.aspect_ratio):
         return None, None
-    pixels = _pixels(body, limits)
-    if pixels is not None and not (body.width or body.resolution or body.aspect_ratio):
-        return pixels, None  # `size` alone, as nearly always
-    tier = _tier(body)
+    pixels, tier = _pixels(body, limits), _tier(body)
     ratio = _ratio(body, pixels)
     if tier is None:
         return pixels, ratio

@@ -189,9 +189,8 @@ class Connection(asyncio.BufferedProtocol):
         """Read what the kernel has for the target. Of errors, and of the end, the loop tells afterwards."""
         if self.origin.name is not None or self._transport.is_closing() or not hasattr(os, "readv"):
             return
-        socket = self._transport.get_extra_info("socket").fileno()
         with suppress(OSError):
-            while self._target is not None and (count := os.readv(socket, [self._target])):
+            while self._target is not None and (count := os.readv(self._socket, [self._target])):
                 self._target = self._target[count:] or None
 
     def abort(self) -> None:
@@ -215,8 +214,13 @@ class Connection(asyncio.BufferedProtocol):
             return True
         if self._poll is None:
             self._poll = select.poll()
-            self._poll.register(self._transport.get_extra_info("socket").fileno(), select.POLLIN)
+            self._poll.register(self._socket, select.POLLIN)
         return bool(self._poll.poll(0))
+
+    @property
+    def _socket(self) -> int:
+        """What the kernel knows it by."""
+        return int(self._transport.get_extra_info("socket").fileno())
 
     def _resume(self) -> None:
         if self._paused and not self.ended:
